@@ -1,0 +1,1 @@
+"""The embedded benchmark: scene graph generation behind Scene-Graph-Benchmark.pytorch's interface."""

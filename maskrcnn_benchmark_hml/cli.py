@@ -1,0 +1,129 @@
+"""The console script ``hml``: parses, hands over, and turns errors into one sentence.
+
+A subcommand's module is imported only when that subcommand is used, so ``hml --help`` needs neither torch nor a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import __version__
+from .errors import HMLError
+
+LAUNCHER_FLAG = re.compile(r"--local[-_]rank=\d+$")
+
+EPILOG = """\
+start here:
+  hml demo                        a baseline, a control and HML side by side, in minutes, on data it makes itself
+  hml run tools/relation_train_net.py --config-file FILE HML.ENABLED True
+                                  your own training command with HML switched on
+  hml COMMAND --help              all about one command
+"""
+
+RUN_DESCRIPTION = """\
+Runs a script of the benchmark with the HML.* settings known to it. Everything after SCRIPT goes to the script
+untouched. With HML.ENABLED False, the default, it is the plain script.
+"""
+
+RUN_EPILOG = """\
+examples:
+  hml run tools/relation_train_net.py --config-file FILE OUTPUT_DIR out/motifs HML.ENABLED True
+  hml run tools/relation_test_net.py --config-file FILE OUTPUT_DIR out/motifs
+  torchrun --nproc_per_node=2 -m maskrcnn_benchmark_hml run tools/relation_train_net.py ...
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand: its line in ``hml --help`` and the function ``module:adder(subparsers)`` that describes it."""
+
+    name: str
+    help: str
+    adder: str
+
+
+COMMANDS = (
+    Command("run", "run a benchmark script with HML's settings available", ""),
+    Command("demo", "train and test a baseline, a control and HML, side by side", "experiments.demo:add_demo_parser"),
+    Command("tree", "build, print or draw a predicate tree", "treecmd:add_tree_parser"),
+    Command("data", "check, make or convert a dataset folder", "datasets.cli:add_data_parser"),
+)
+
+
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the ``chosen`` subcommand only (all others by their help line)."""
+    parser = argparse.ArgumentParser(
+        prog="hml",
+        description="Hierarchical Memory Learning for scene graph generation (Deng et al., ECCV 2022).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hml {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for command in COMMANDS:
+        if command.name == chosen and command.adder:
+            module, function = command.adder.split(":")
+            getattr(importlib.import_module(f"{__package__}.{module}"), function)(subparsers)
+        else:
+            subparsers.add_parser(command.name, help=command.help, add_help=False)
+    return parser
+
+
+def run_parser() -> argparse.ArgumentParser:
+    """The parser of ``hml run``: options of ours stand before the script, what follows it belongs to the script."""
+    parser = argparse.ArgumentParser(
+        prog="hml run",
+        description=RUN_DESCRIPTION,
+        epilog=RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--sgb", metavar="DIR", help="a Scene-Graph-Benchmark.pytorch checkout (default: the embedded benchmark)"
+    )
+    parser.add_argument("--data", metavar="DIR", help="a dataset folder in the VG format (see: hml data --help)")
+    parser.add_argument("script", metavar="SCRIPT", help="for instance tools/relation_train_net.py")
+    parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
+    return parser
+
+
+def run(words: Sequence[str], launcher_words: Sequence[str] = ()) -> int:
+    """``hml run``; ``launcher_words`` (such as ``--local-rank=0``) are handed to the script. Returns the exit code."""
+    args = run_parser().parse_args(words)
+    from .host.launch import run_script
+
+    return run_script(args.script, [*launcher_words, *args.argv], sgb=args.sgb, data=args.data) or 0
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Run one command line (without the program's name); returns the exit code."""
+    # torch.distributed.launch puts its rank flag before the words that its user wrote.
+    launcher_words = list(itertools.takewhile(LAUNCHER_FLAG.match, words))
+    words = words[len(launcher_words) :]
+    if words and words[0] == "run":
+        return run(words[1:], launcher_words)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parser = build_parser(chosen)
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    return args.handler(args) or 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``hml``. Exit codes: 0 done, 1 a part of the work failed, 2 bad input, 130 interrupted."""
+    try:
+        return dispatch(sys.argv[1:] if argv is None else list(argv))
+    except HMLError as error:
+        print(f"hml: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hml: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130

@@ -1,0 +1,50 @@
+"""Packaging of maskrcnn_benchmark_hml: pure Python, nothing to compile, torch is not needed to build it."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "maskrcnn_benchmark_hml/__init__.py").read_text("utf-8")).group(1)
+
+INSTALL_REQUIRES = [
+    "torch>=2.1",
+    "torchvision>=0.16",
+    "numpy>=1.22",
+    "h5py>=3.7",
+    "pillow>=9.0",
+    "yacs>=0.1.8",
+    "PyYAML>=6.0",
+    "gensim>=4.3",
+    "tqdm>=4.64",
+    "matplotlib>=3.5",
+    "networkx>=2.8",
+    "jinja2>=3.0",
+    "six>=1.16",
+]
+
+# The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
+# nothing of it may become importable as maskrcnn_benchmark_hml.embedded or, worse, as a top-level package.
+EMBEDDED = ["embedded/**/*.py", "embedded/**/*.yaml", "embedded/**/*.json"]
+CONFIGS = ["**/*.yaml", "**/*.json"]
+
+setup(
+    name="maskrcnn_benchmark_hml",
+    version=VERSION,
+    description="Hierarchical Memory Learning for scene graph generation (ECCV 2022), "
+    "for Scene-Graph-Benchmark.pytorch and its forks",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="the maskrcnn_benchmark_hml authors",
+    license="MIT",
+    python_requires=">=3.9",
+    packages=find_packages(include=["maskrcnn_benchmark_hml*"], exclude=["maskrcnn_benchmark_hml.embedded*"])
+    + ["maskrcnn_benchmark_hml.configs"],
+    package_dir={"maskrcnn_benchmark_hml.configs": "configs"},
+    package_data={"maskrcnn_benchmark_hml": EMBEDDED, "maskrcnn_benchmark_hml.configs": CONFIGS},
+    install_requires=INSTALL_REQUIRES,
+    extras_require={"dev": ["pytest>=7.0", "ruff>=0.6"]},
+    entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},
+    zip_safe=False,
+)

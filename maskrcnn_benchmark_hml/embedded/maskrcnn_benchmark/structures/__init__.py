@@ -1,0 +1,1 @@
+"""Boxes with fields, and batches of images of different sizes."""

@@ -1,0 +1,135 @@
+"""What a dataset folder holds: file names, vocabulary, one image's record, and how a folder is made whole.
+
+The format itself is described in :mod:`maskrcnn_benchmark_hml.datasets.format`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import HMLError
+
+H5_NAME = "VG-SGG-with-attri.h5"
+DICTS_NAME = "VG-SGG-dicts-with-attri.json"
+IMAGES_NAME = "image_data.json"
+PHOTOS_NAME = "VG_100K"
+
+BOX_SCALE = 1024
+"""Boxes are stored as if the longer side of the picture had this many pixels."""
+
+TRAIN, TEST = 0, 2
+"""Values of the array ``split``; validation images are the first of the training split."""
+
+MAX_ATTRIBUTES = 10
+"""Columns of the array ``attributes``: attribute indices of an object, 0 = none."""
+
+UNREADABLE_VG_IMAGES = frozenset({1592, 1722, 4616, 4617})
+"""Visual Genome's four broken pictures: listed in its image_data.json, absent from the h5 file."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names in dataset order, without the background: ``objects[0]`` has index 1, and so on."""
+
+    objects: tuple[str, ...]
+    predicates: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind in ("objects", "predicates", "attributes"):
+            names = getattr(self, kind)
+            repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
+            if repeated is not None:
+                raise HMLError(f"the vocabulary's {kind} name {repeated!r} twice; names must be unique")
+
+    def object_index(self, name: str) -> int:
+        """Index (1-based, 0 is the background) of an object class."""
+        return self.objects.index(name) + 1
+
+    def predicate_index(self, name: str) -> int:
+        """Index (1-based, 0 is the background) of a predicate."""
+        return self.predicates.index(name) + 1
+
+
+@dataclass
+class ImageRecord:
+    """One image with its annotation.
+
+    Args:
+        image_id: the picture is ``VG_100K/<image_id>.jpg``.
+        width, height: of the picture in pixels.
+        split: ``TRAIN`` (0) or ``TEST`` (2).
+        boxes: (n, 4) x1, y1, x2, y2 in pixels of the picture.
+        labels: (n,) object classes, 1-based.
+        relations: (r, 3) subject, object (rows of ``boxes``) and predicate (1-based).
+        attributes: per object up to ten attribute indices, 1-based; empty = none.
+        extra: further fields for the image's entry in image_data.json.
+    """
+
+    image_id: int
+    width: int
+    height: int
+    split: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    relations: np.ndarray
+    attributes: list[tuple[int, ...]] = field(default_factory=list)
+    extra: dict = field(default_factory=dict)
+
+    def photo_name(self) -> str:
+        """File name of the picture inside ``VG_100K``."""
+        return f"{self.image_id}.jpg"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as JSON, aside first, so that a reader never sees half a file."""
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps(value) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def require_free(out: Path, force: bool) -> None:
+    """Refuse a target that already holds something.
+
+    Raises:
+        HMLError: ``out`` is a file, or a folder with content while ``force`` is off.
+    """
+    if out.is_file():
+        raise HMLError(f"{out} is a file; name a folder for the dataset")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise HMLError(f"{out} is not empty; choose another folder or add --force to replace it")
+
+
+@contextmanager
+def new_dataset_folder(out: Path | str, force: bool = False) -> Iterator[Path]:
+    """Give a folder beside ``out`` to fill; it takes the name ``out`` only when the block ends without an error.
+
+    An interruption therefore leaves either the old content of ``out`` or nothing there, never half a dataset.
+
+    Raises:
+        HMLError: see :func:`require_free`.
+    """
+    out = Path(os.path.abspath(out))
+    require_free(out, force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.parent / f".{out.name}.partial-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    previous = out.parent / f".{out.name}.replaced-{os.getpid()}"
+    if out.exists():
+        os.replace(out, previous)
+    os.replace(aside, out)
+    shutil.rmtree(previous, ignore_errors=True)

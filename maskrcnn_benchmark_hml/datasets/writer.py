@@ -1,0 +1,179 @@
+"""Write a dataset folder: the h5 file, the vocabulary file and image_data.json (not the pictures)."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import HMLError
+from .layout import (
+    BOX_SCALE,
+    DICTS_NAME,
+    H5_NAME,
+    IMAGES_NAME,
+    MAX_ATTRIBUTES,
+    TEST,
+    TRAIN,
+    ImageRecord,
+    Vocabulary,
+    write_json,
+)
+
+
+def write_vg(
+    folder: Path | str,
+    records: Sequence[ImageRecord],
+    vocabulary: Vocabulary,
+    *,
+    num_val_images: int | None = None,
+    about: str = "",
+) -> None:
+    """Write the three annotation files of a dataset folder.
+
+    Args:
+        folder: existing folder; each file in it is written aside and renamed.
+        records: all images in the order of the file. Image ids must be unique.
+        num_val_images: how many images *with relations*, counted from the front of the training split, are the
+            validation split; stored as a root attribute of the h5 file when given.
+        about: a sentence on where the data comes from, stored as a root attribute.
+
+    Raises:
+        HMLError: a record does not fit the format; the message names the image and the object or relation.
+    """
+    folder = Path(folder)
+    seen: set[int] = set()
+    for record in records:
+        _require_valid(record, vocabulary)
+        if record.image_id in seen:
+            raise HMLError(f"image id {record.image_id} occurs twice; every image needs its own id")
+        seen.add(record.image_id)
+    arrays = _arrays(records)
+    aside = folder / (H5_NAME + ".partial")
+    # earliest..v110 keeps the file readable by every HDF5 >= 1.10 and its bytes independent of the time.
+    with h5py.File(aside, "w", libver=("earliest", "v110")) as h5:
+        for name in sorted(arrays):
+            h5.create_dataset(name, data=arrays[name])
+        if num_val_images is not None:
+            h5.attrs["num_val_images"] = int(num_val_images)
+        if about:
+            h5.attrs["about"] = about
+    os.replace(aside, folder / H5_NAME)
+    write_json(folder / DICTS_NAME, _dicts(records, vocabulary))
+    write_json(folder / IMAGES_NAME, [_image_entry(record) for record in records])
+
+
+def to_stored_boxes(boxes: np.ndarray, width: int, height: int, scale: int = BOX_SCALE) -> np.ndarray:
+    """Pixels x1, y1, x2, y2 to the file's integer xc, yc, w, h with the longer side at ``scale``.
+
+    The benchmark reads x1 as the integer part of xc - w/2, so an odd w needs its centre rounded *up* for x1 to
+    come back exactly; w and h are at least 1.
+    """
+    corners = np.rint(np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * (scale / max(width, height))).astype(np.int64)
+    size = np.maximum(corners[:, 2:] - corners[:, :2], 1)
+    return np.concatenate([corners[:, :2] + (size + 1) // 2, size], axis=1).astype(np.int32)
+
+
+def _require_valid(record: ImageRecord, vocabulary: Vocabulary) -> None:
+    where = f"image {record.image_id}"
+    boxes = np.asarray(record.boxes, dtype=np.float64).reshape(-1, 4)
+    labels, relations = np.asarray(record.labels), np.asarray(record.relations).reshape(-1, 3)
+    if record.split not in (TRAIN, TEST):
+        raise HMLError(f"{where} has split {record.split}; use 0 for training and 2 for test")
+    if record.width < 1 or record.height < 1:
+        raise HMLError(f"{where} has size {record.width}x{record.height}; both sides must be at least one pixel")
+    if len(labels) != len(boxes):
+        raise HMLError(f"{where} has {len(boxes)} boxes but {len(labels)} labels; they must pair up")
+    if record.attributes and len(record.attributes) != len(boxes):
+        raise HMLError(f"{where} has {len(boxes)} boxes but {len(record.attributes)} attribute lists")
+    clipped = np.clip(boxes, 0, [record.width, record.height] * 2)
+    wrong = ~np.isfinite(boxes).all(1) | ~(clipped[:, 2:] > clipped[:, :2]).all(1)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise HMLError(f"object {i} of {where} has the box {boxes[i].tolist()}, which covers nothing of the picture")
+    _require_range(labels, len(vocabulary.objects), f"the object class of object {{}} of {where}")
+    _require_range(relations[:, 2], len(vocabulary.predicates), f"the predicate of relation {{}} of {where}")
+    outside = ((relations[:, :2] < 0) | (relations[:, :2] >= len(boxes))).any(1)
+    if outside.any():
+        raise HMLError(f"relation {int(np.argmax(outside))} of {where} names an object that the image does not have")
+    itself = relations[:, 0] == relations[:, 1]
+    if itself.any():
+        raise HMLError(f"relation {int(np.argmax(itself))} of {where} joins an object with itself")
+
+
+def _require_range(values: np.ndarray, largest: int, what: str) -> None:
+    wrong = (values < 1) | (values > largest)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise HMLError(f"{what.format(i)} is {int(values[i])}; it must lie in 1..{largest}")
+
+
+def _arrays(records: Sequence[ImageRecord]) -> dict[str, np.ndarray]:
+    n_boxes = np.array([len(r.labels) for r in records], dtype=np.int64)
+    n_rels = np.array([len(np.asarray(r.relations).reshape(-1, 3)) for r in records], dtype=np.int64)
+    first_box, last_box = _bounds(n_boxes)
+    first_rel, last_rel = _bounds(n_rels)
+    box_start = np.cumsum(n_boxes) - n_boxes
+    relations = _stack([np.asarray(r.relations).reshape(-1, 3) for r in records], 3)
+    pairs = relations[:, :2] + np.repeat(box_start, n_rels)[:, None]
+    attributes = np.zeros((int(n_boxes.sum()), MAX_ATTRIBUTES), dtype=np.int64)
+    for start, record in zip(box_start, records):
+        for i, indices in enumerate(record.attributes):
+            attributes[start + i, : len(indices)] = indices[:MAX_ATTRIBUTES]
+    active = np.zeros((len(attributes), 1), dtype=bool)
+    active[pairs.reshape(-1)] = True
+    return {
+        "labels": _stack([np.asarray(r.labels).reshape(-1, 1) for r in records], 1),
+        "boxes_1024": _stack([to_stored_boxes(r.boxes, r.width, r.height) for r in records], 4).astype(np.int32),
+        "boxes_512": _stack([to_stored_boxes(r.boxes, r.width, r.height, 512) for r in records], 4).astype(np.int32),
+        "attributes": attributes,
+        "active_object_mask": active,
+        "img_to_first_box": first_box,
+        "img_to_last_box": last_box,
+        "img_to_first_rel": first_rel,
+        "img_to_last_rel": last_rel,
+        "relationships": pairs.astype(np.int32),
+        "predicates": relations[:, 2:],
+        "split": np.array([r.split for r in records], dtype=np.int32),
+    }
+
+
+def _bounds(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last (inclusive) row of each image; -1, -1 for an image without rows."""
+    end = np.cumsum(counts)
+    none = counts == 0
+    return np.where(none, -1, end - counts).astype(np.int32), np.where(none, -1, end - 1).astype(np.int32)
+
+
+def _stack(parts: list[np.ndarray], columns: int) -> np.ndarray:
+    return np.concatenate([np.zeros((0, columns), dtype=np.int64), *parts]).astype(np.int64)
+
+
+def _dicts(records: Sequence[ImageRecord], vocabulary: Vocabulary) -> dict:
+    """The vocabulary file; its counts are over the training split."""
+    objects: Counter = Counter()
+    predicates: Counter = Counter()
+    attributes: Counter = Counter()
+    for record in records:
+        if record.split == TRAIN:
+            objects.update(np.asarray(record.labels).tolist())
+            predicates.update(np.asarray(record.relations).reshape(-1, 3)[:, 2].tolist())
+            attributes.update(index for indices in record.attributes for index in indices)
+    out: dict = {}
+    for names, plural, singular, counts in (
+        (vocabulary.objects, "label", "object", objects),
+        (vocabulary.predicates, "predicate", "predicate", predicates),
+        (vocabulary.attributes, "attribute", "attribute", attributes),
+    ):
+        out[f"idx_to_{plural}"] = {str(i): name for i, name in enumerate(names, 1)}
+        out[f"{plural}_to_idx"] = {name: i for i, name in enumerate(names, 1)}
+        out[f"{singular}_count"] = {name: counts[i] for i, name in enumerate(names, 1)}
+    return out
+
+
+def _image_entry(record: ImageRecord) -> dict:
+    return {"image_id": record.image_id, "width": record.width, "height": record.height, **record.extra}

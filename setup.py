@@ -6,7 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
-VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "maskrcnn_benchmark_hml/__init__.py").read_text("utf-8")).group(1)
+SOURCE = (HERE / "maskrcnn_benchmark_hml" / "__init__.py").read_text("utf-8")
+VERSION = re.search(r'__version__ = "([^"]+)"', SOURCE).group(1)
 
 INSTALL_REQUIRES = [
     "torch>=2.1",
@@ -26,8 +27,8 @@ INSTALL_REQUIRES = [
 
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
 # nothing of it may become importable as maskrcnn_benchmark_hml.embedded or, worse, as a top-level package.
-EMBEDDED = ["embedded/**/*.py", "embedded/**/*.yaml", "embedded/**/*.json"]
-CONFIGS = ["**/*.yaml", "**/*.json"]
+DATA = ["**/*.yaml", "**/*.json"]
+EMBEDDED = ["embedded/**/*.py"]
 
 setup(
     name="maskrcnn_benchmark_hml",
@@ -42,9 +43,9 @@ setup(
     packages=find_packages(include=["maskrcnn_benchmark_hml*"], exclude=["maskrcnn_benchmark_hml.embedded*"])
     + ["maskrcnn_benchmark_hml.configs"],
     package_dir={"maskrcnn_benchmark_hml.configs": "configs"},
-    package_data={"maskrcnn_benchmark_hml": EMBEDDED, "maskrcnn_benchmark_hml.configs": CONFIGS},
+    package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"dev": ["pytest>=7.0", "ruff>=0.6"]},
+    extras_require={"dev": ["pytest>=7.0", "ruff>=0.6", "setuptools>=62.3"]},
     entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},
     zip_safe=False,
 )

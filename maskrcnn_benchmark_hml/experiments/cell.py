@@ -1,0 +1,250 @@
+"""One cell of an experiment: a normal ``hml run`` in a subprocess and in a folder of its own.
+
+A cell that has finished with the same settings is not run again, one that was interrupted is continued by the same
+command, and a folder that holds a run with other settings is never touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import HMLError
+from .progress import split_stream
+
+TRAIN_SCRIPT = "tools/relation_train_net.py"
+RECORD = "cell.json"
+LOG = "console.log"
+
+
+class CellFailed(RuntimeError):
+    """A cell's process ended with an error; the message holds its last words and where its log is."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What to run and where.
+
+    Attributes:
+        name: shown to the user, such as ``hml seed 0``.
+        config_file: the benchmark's YAML config.
+        overrides: flat ``KEY, VALUE, KEY, VALUE`` words put after the config file.
+        seed: seeds the whole run (SOLVER.SEED for the plain benchmark, HML.SEED under HML).
+        data: dataset folder in the VG format.
+        output: the cell's own folder (OUTPUT_DIR).
+        script: the benchmark script that trains and then tests.
+    """
+
+    name: str
+    config_file: Path
+    overrides: tuple[str, ...]
+    seed: int
+    data: Path
+    output: Path
+    script: str = TRAIN_SCRIPT
+
+    def command(self) -> list[str]:
+        """The command line of the run; it stands in the log, so that a reader can repeat it by hand."""
+        seeds = ("SOLVER.SEED", str(self.seed), "HML.SEED", str(self.seed))
+        head = [sys.executable, "-m", "maskrcnn_benchmark_hml", "run", "--data", str(self.data), self.script]
+        tail = ["--config-file", str(self.config_file), "OUTPUT_DIR", str(self.output)]
+        return [*head, *tail, *seeds, *self.overrides]
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the result, by content and not by path, so a moved folder stays valid."""
+        if len(self.overrides) % 2:
+            raise HMLError(f"the run {self.name!r} has overrides that are not KEY VALUE pairs: {self.overrides}")
+        return {
+            "version": __version__,
+            "script": self.script,
+            "config": hashlib.sha256(self.config_file.read_bytes()).hexdigest()[:16],
+            "data": data_digest(self.data),
+            "seed": self.seed,
+            **dict(zip(self.overrides[::2], self.overrides[1::2])),
+        }
+
+    def metrics(self) -> dict[str, Any] | None:
+        """The test metrics (fractions in 0..1), or None if the test has not been written."""
+        found = sorted(self.output.glob("inference/*_test/metrics.json"))
+        return json.loads(found[0].read_text("utf-8")) if found else None
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A finished cell: its metrics, its running time in seconds over all sittings, and whether it was there already."""
+
+    cell: Cell
+    metrics: dict[str, Any]
+    seconds: float
+    skipped: bool
+
+
+def data_digest(folder: Path) -> str:
+    """Digest of the annotations of a dataset folder (the h5 file and the vocabulary), not of the photos."""
+    digest = hashlib.sha256()
+    for name in ("VG-SGG-with-attri.h5", "VG-SGG-dicts-with-attri.json"):
+        path = folder / name
+        if not path.is_file():
+            raise HMLError(f"{folder} has no {name}; see hml data --help for how a dataset folder is made")
+        digest.update(_file_digest(str(path), path.stat().st_mtime_ns))
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _file_digest(path: str, _modified: int) -> bytes:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.digest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON aside and put it in place in one step."""
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    os.replace(aside, path)
+
+
+def check_cell(cell: Cell) -> bool:
+    """Look at the cell's folder without changing it; True if the cell has finished.
+
+    Raises:
+        HMLError: the folder holds a run with other settings (names the first one that differs).
+    """
+    wanted, record = cell.settings(), _read_record(cell)
+    if record is None:
+        return False
+    present = record["settings"]
+    for key in sorted(wanted.keys() | present.keys()):
+        if wanted.get(key) != present.get(key):
+            there, here = present.get(key, "not set"), wanted.get(key, "not set")
+            raise HMLError(
+                f"{cell.output} holds a run with other settings ({key}: {there} there, {here} asked for); "
+                "choose another output folder or remove that one"
+            )
+    return bool(record["finished"]) and cell.metrics() is not None
+
+
+def run_cell(cell: Cell, on_progress: Callable[[str], None] | None = None) -> CellResult:
+    """Run the cell unless it has finished, and return its metrics.
+
+    Args:
+        on_progress: called with each line of the child's progress bars.
+
+    Raises:
+        HMLError: the folder belongs to other settings, or another process is running this cell now.
+        CellFailed: the process ended with an error, or without writing its metrics.
+    """
+    if check_cell(cell):
+        return CellResult(cell, cell.metrics(), _read_record(cell)["seconds"], skipped=True)
+    cell.output.mkdir(parents=True, exist_ok=True)
+    with _exclusive(cell) as lock:
+        before = (_read_record(cell) or {"seconds": 0.0})["seconds"]
+        _write_record(cell, before, finished=False)
+        start = time.monotonic()
+        try:
+            last_words = _run_process(cell, lock, on_progress)
+        finally:
+            seconds = before + time.monotonic() - start
+            _write_record(cell, seconds, finished=False)
+        metrics = cell.metrics()
+        if last_words is None and metrics is None:
+            last_words = "it ended without writing inference/*_test/metrics.json"
+        if last_words is not None:
+            raise CellFailed(f"the run {cell.name!r} failed: {last_words} (full log: {cell.output / LOG})")
+        _write_record(cell, seconds, finished=True)
+    return CellResult(cell, metrics, seconds, skipped=False)
+
+
+def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | None) -> str | None:
+    """Run the cell's command to its end; its last words if it failed, else None."""
+    command = cell.command()
+    with open(cell.output / LOG, "a", encoding="utf-8") as log:
+        log.write(f"\n$ {' '.join(command)}\n")
+        log.flush()
+        log_start = log.tell()
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "HML_PROGRESS": "1"},
+            pass_fds=(lock,),
+        )
+        said = ""
+        try:
+            for line, is_progress in split_stream(child.stderr):
+                if not is_progress:
+                    log.write(line + "\n")
+                    log.flush()
+                    said = line.strip() or said
+                elif on_progress is not None:
+                    on_progress(line)
+            code = child.wait()
+        finally:
+            if child.poll() is None:
+                _stop(child)
+    if code == 0:
+        return None
+    return said.removeprefix("hml: error: ") or _last_line(cell.output / LOG, log_start) or f"exit code {code}"
+
+
+def _stop(child: subprocess.Popen) -> None:
+    """End the child politely, so that it can save its state, and by force after half a minute."""
+    child.terminate()
+    try:
+        child.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _last_line(path: Path, start: int) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        file.seek(start)
+        lines: Sequence[str] = file.read().split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+@contextmanager
+def _exclusive(cell: Cell) -> Iterator[int]:
+    """Hold the cell's lock. The child inherits it, so it is held as long as either process lives."""
+    handle = os.open(cell.output / "cell.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HMLError(f"another process is running in {cell.output}; wait for it or end it") from None
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _read_record(cell: Cell) -> dict[str, Any] | None:
+    path = cell.output / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        record["settings"], record["finished"], record["seconds"]  # noqa: B018  (a KeyError here is a torn record)
+    except (ValueError, KeyError, TypeError):
+        raise HMLError(f"{path} cannot be read; remove the folder {cell.output} to run it anew") from None
+    return record
+
+
+def _write_record(cell: Cell, seconds: float, *, finished: bool) -> None:
+    content = {"name": cell.name, "settings": cell.settings(), "seconds": round(seconds, 2), "finished": finished}
+    write_json(cell.output / RECORD, content)

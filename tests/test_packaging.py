@@ -1,0 +1,70 @@
+"""The wheel: built without torch, complete, and nothing of it shadows a user's own benchmark."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from maskrcnn_benchmark_hml import __version__
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Names in the wheel, built outside the checkout in a process where importing torch fails."""
+    pytest.importorskip("setuptools", minversion="70.1", reason="building a wheel needs setuptools >= 70.1")
+    work = tmp_path_factory.mktemp("wheel")
+    (work / "torch.py").write_text("raise ImportError('torch was imported at build time')\n")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(work), "build", "-b", str(work / "b")]
+    command += ["bdist_wheel", "-d", str(work / "dist")]
+    without_torch = {**os.environ, "PYTHONPATH": str(work)}
+    done = subprocess.run(command, cwd=REPO, env=without_torch, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (path,) = (work / "dist").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_wheel_is_complete(wheel):
+    package = REPO / "maskrcnn_benchmark_hml"
+    wanted = {p.relative_to(REPO).as_posix() for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".json")}
+    configs = [p.relative_to(REPO) for p in (REPO / "configs").rglob("*") if p.suffix in (".yaml", ".json")]
+    wanted |= {f"maskrcnn_benchmark_hml/{p.as_posix()}" for p in configs}
+    missing = {name for name in wanted if "__pycache__" not in name} - set(wheel)
+    assert not missing
+    assert "maskrcnn_benchmark_hml/configs/hml/paper.yaml" in wheel
+
+
+def test_wheel_has_one_top_level_package_and_the_command(wheel):
+    assert {name.split("/")[0] for name in wheel} == {
+        "maskrcnn_benchmark_hml",
+        f"maskrcnn_benchmark_hml-{__version__}.dist-info",
+    }
+    assert not [name for name in wheel if name.endswith(".pyc") or "tests/" in name]
+    info = f"maskrcnn_benchmark_hml-{__version__}.dist-info"
+    assert b"hml = maskrcnn_benchmark_hml.cli:main" in wheel[f"{info}/entry_points.txt"]
+    metadata = wheel[f"{info}/METADATA"].decode()
+    assert "Requires-Python: >=3.9" in metadata and "Requires-Dist: torch>=2.1" in metadata
+
+
+def test_every_third_party_import_is_a_declared_dependency():
+    """What the package imports is what setup.py asks for (pycocotools and the like would be caught here)."""
+    declared = {name.lower() for name in re.findall(r'"([\w-]+)>=[\d.]+"', (REPO / "setup.py").read_text())}
+    renamed = {"yaml": "pyyaml", "PIL": "pillow"}
+    own = {"maskrcnn_benchmark_hml", "maskrcnn_benchmark", "__future__"}
+    standard = getattr(sys, "stdlib_module_names", None)
+    if standard is None:
+        pytest.skip("sys.stdlib_module_names needs Python 3.10")
+    unknown = {}
+    for path in (REPO / "maskrcnn_benchmark_hml").rglob("*.py"):
+        for name in re.findall(r"^(?:from|import) (\w+)", path.read_text("utf-8"), flags=re.M):
+            if name not in own and name not in standard and renamed.get(name, name).lower() not in declared:
+                unknown.setdefault(name, path.name)
+    assert not unknown

@@ -1,0 +1,265 @@
+"""Every ``HML.*`` configuration key: default, meaning, allowed range, equation.
+
+The keys live in one table, so the defaults, the range checks and the settings page of the docs cannot disagree.
+Equation numbers are those of Deng et al., ECCV 2022 (arXiv 2203.06907).
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+from .errors import HMLError
+from .resources import config_file, config_root
+
+_POLICIES = ("only", "containing", "pure_images", "all")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting: dotted name below ``HML.``, default, what it does, and which values are allowed."""
+
+    name: str
+    default: Any
+    doc: str
+    allowed: str
+    check: Callable[[Any], bool]
+
+
+def _one_of(*values: str) -> tuple[str, Callable[[Any], bool]]:
+    return "one of " + ", ".join(repr(v) for v in values), lambda v: v in values
+
+
+def _each_of(*values: str) -> tuple[str, Callable[[Any], bool]]:
+    return "a list of " + ", ".join(repr(v) for v in values), lambda v: all(x in values for x in v)
+
+
+def _number(low: float, high: float = float("inf"), *, above: bool = False) -> tuple[str, Callable[[Any], bool]]:
+    text = f"a number {'>' if above else '>='} {low:g}" + ("" if high == float("inf") else f" and <= {high:g}")
+    return text, lambda v: _is_number(v) and (v > low if above else v >= low) and v <= high
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def _integers(low: int, *, empty: bool = False) -> tuple[str, Callable[[Any], bool]]:
+    text = f"a list of whole numbers >= {low}" + (" (may be empty)" if empty else "")
+    return text, lambda v: (empty or len(v) > 0) and all(isinstance(x, int) and x >= low for x in v)
+
+
+def _numbers(low: float) -> tuple[str, Callable[[Any], bool]]:
+    return f"a list of numbers >= {low:g}", lambda v: len(v) > 0 and all(_is_number(x) and x >= low for x in v)
+
+
+_bool = ("True or False", lambda v: isinstance(v, bool))
+_path = ("a path, or '' for none", lambda v: isinstance(v, str))
+_names = ("a list of names", lambda v: all(isinstance(x, str) for x in v))
+_ascending = (
+    "a list of ascending whole numbers >= 1",
+    lambda v: len(v) > 0 and all(isinstance(x, int) and x >= 1 for x in v) and sorted(set(v)) == list(v),
+)
+
+KEYS: tuple[Key, ...] = tuple(
+    Key(name, default, doc, *allowed)
+    for name, default, allowed, doc in (
+        ("ENABLED", False, _bool, "train by stages; False leaves the benchmark bit for bit as it is"),
+        ("PROFILE", "paper", _one_of("paper", "released", "tuned"), "numeric profile: configs/hml/<profile>.yaml"),
+        ("SEED", 0, _number(0), "seeds weights, data order, transforms and pair sampling of every step"),
+        (
+            "CONTROL",
+            "",
+            _one_of("", "class_balanced"),
+            "'' = HML; 'class_balanced' = the control: one stage, all labels, l_new alone, all stages' iterations",
+        ),
+        # -- predicate tree, eq. 1-2
+        ("TREE.FILE", "", _path, "tree JSON; '' = the shipped tree of this vocabulary (or TREE.BUILDER, if set)"),
+        ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start instead of loading one"),
+        ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (word2vec, GloVe text or SGB's .pt)"),
+        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group; belongs to the vectors"),
+        ("TREE.LAYERS", 2, _number(1, 10), "K: number of layers, so of stages, of a tree built at start"),
+        ("TREE.BOUNDARIES", (10,), _ascending, "frequency builder: ranks at which the next layer begins"),
+        ("TREE.OVERRIDES", "", _path, "JSON: predicate -> {group or layer}; the paper's manual pruning"),
+        # -- stages and their data
+        (
+            "STAGES.LABELS",
+            (),
+            _each_of(*_POLICIES),
+            "label policy per stage; empty = 'only' for all but the last, 'containing' for the last",
+        ),
+        ("STAGES.ITERATIONS", (8000, 16000), _integers(1), "iterations per stage; the last number repeats"),
+        ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "weights a stage starts from (paper: fresh)"),
+        ("STAGES.OVERSAMPLE_RANKS", (40, 45, 50), _ascending, "frequency ranks up to which each repeat factor holds"),
+        (
+            "STAGES.OVERSAMPLE_REPEATS",
+            (),
+            _integers(1, empty=True),
+            "how often an image is repeated by its rarest predicate's rank in stages under 'containing' "
+            "(released code: 1, 5, 20); empty = never",
+        ),
+        # -- l_new, eq. 4
+        ("LOSS.CLASS_BALANCED", (True,), ("a list of True/False", lambda v: len(v) > 0 and all(isinstance(x, bool)
+         for x in v)), "class-balanced loss per stage (False: plain cross entropy); the last entry repeats"),
+        ("LOSS.GAMMA", 0.0, ("0, or a number in (0, 1)", lambda v: _is_number(v) and 0 <= v < 1),
+         "gamma of eq. 4; 0 = (N-1)/N with N the stage's foreground labels"),
+        ("LOSS.EXPONENT", 1.0, _number(0), "W_i is raised to this power before use (1 = eq. 4, 0 = no balance)"),
+        ("LOSS.BACKGROUND_COUNT", -1, _number(-1), "n_0 of eq. 4; -1 = background pairs sampled in one epoch"),
+        # -- CR, eq. 5
+        ("CR.WEIGHT", 1.0, _number(0), "weight of CR; 0 = no teacher is run"),
+        ("CR.METRIC", "l2", _one_of("l2", "l1", "ce", "kl"), "distance between the two softmax vectors"),
+        ("CR.TEMPERATURE", 1.0, _number(0, above=True), "softmax temperature of student and teacher"),
+        ("CR.CLASSES", "old", _one_of("old", "all"), "classes compared: background + earlier stages', or all"),
+        ("CR.REDUCTION", "mean", _one_of("mean", "released"), "mean over pairs, or the released code's sum / (2 C)"),
+        # -- Fisher, importance and MR, eq. 6-12
+        ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3"),
+        ("MR.MODE", "paper", _one_of("paper", "released", "l2"), "F + Omega raw, the released normalisation, or the "
+         "control with weight 1 for every parameter (plain L2 to theta*)"),
+        ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M more)"),
+        ("FISHER.MODE", "mean", _one_of("mean", "ema"), "eq. 8: running mean; 'ema' as in the released code"),
+        ("FISHER.EMA", 0.5, _number(0, 1), "share of the new square in F under 'ema'"),
+        ("IMPORTANCE.INTERVAL", 0, _number(0), "iterations per interval of eq. 9; 0 = the whole stage"),
+        ("IMPORTANCE.EPS", 1e-30, _number(0, above=True), "eps of eq. 9; keep far below F dtheta^2 / 2"),
+        # -- running
+        ("VAL_METRIC", "R", _one_of("R", "mR"), "what validation returns to the plateau schedule: R@100 or mR@100"),
+        ("KEEP_STATES", 2, _number(1), "how many of the newest resume files are kept beside the checkpoints"),
+    )
+)
+
+
+def add_hml_config(cfg: CfgNode) -> CfgNode:
+    """Add the ``HML`` node with its defaults to a yacs config (in place); nothing happens if it is there already."""
+    if "HML" in cfg:
+        return cfg
+    frozen = cfg.is_frozen()
+    cfg.defrost()
+    cfg.HML = CfgNode()
+    for key in KEYS:
+        node = cfg.HML
+        *parents, leaf = key.name.split(".")
+        for parent in parents:
+            if parent not in node:
+                node[parent] = CfgNode()
+            node = node[parent]
+        node[leaf] = key.default
+    if frozen:
+        cfg.freeze()
+    return cfg
+
+
+def merge_profile(cfg: CfgNode, profile: str) -> None:
+    """Merge ``configs/hml/<profile>.yaml`` into the config; later files and options still win."""
+    known = sorted(p.stem for p in (config_root() / "hml").glob("*.yaml"))
+    if profile not in known:
+        raise HMLError(f"HML.PROFILE is {profile!r}; the profiles are: {', '.join(known)}")
+    cfg.merge_from_file(str(config_file(f"hml/{profile}.yaml")))
+
+
+def requested_profile(argv: list[str]) -> str:
+    """The profile that a host command line asks for: the last ``HML.PROFILE`` option, else the config file's."""
+    for at in range(len(argv) - 2, -1, -1):
+        if argv[at] == "HML.PROFILE":
+            return argv[at + 1]
+    for at, word in enumerate(argv):
+        path = argv[at + 1] if word == "--config-file" and at + 1 < len(argv) else word.partition("--config-file=")[2]
+        if path and Path(path).is_file():
+            content = yaml.safe_load(Path(path).read_text()) or {}
+            node = content.get("HML", {}) if isinstance(content, dict) else {}
+            return str(node.get("PROFILE", "paper"))
+    return "paper"
+
+
+def check_option_names(argv: list[str]) -> None:
+    """Refuse an unknown ``HML.*`` key on a command line before the host script starts, naming the nearest key."""
+    names = [f"HML.{key.name}" for key in KEYS]
+    for word in argv:
+        if word.startswith("HML.") and word not in names:
+            near = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists the keys."
+            raise HMLError(f"there is no setting {word}; {hint}")
+
+
+def normalise_options(argv: list[str]) -> list[str]:
+    """Write the values of ``HML.*`` options the way yacs wants them, and check each one alone.
+
+    ``HML.CR.WEIGHT 5`` becomes ``5.0``, ``HML.STAGES.LABELS only,containing`` becomes a tuple: yacs itself refuses an
+    int where the default is a float, and a bare word where it is a tuple.
+
+    Raises:
+        HMLError: unknown key, missing value, or a value of the wrong kind or range.
+    """
+    check_option_names(argv)
+    keys = {f"HML.{key.name}": key for key in KEYS}
+    out = list(argv)
+    for at, word in enumerate(argv):
+        if word not in keys:
+            continue
+        key = keys[word]
+        if at + 1 == len(argv):
+            raise HMLError(f"{word} has no value; give {key.allowed}")
+        text = argv[at + 1]
+        if isinstance(key.default, tuple) and not text.startswith(("(", "[")):
+            text = repr(tuple(_literal(part) for part in text.split(",") if part))
+        elif isinstance(key.default, float) and isinstance(_literal(text), int):
+            text = repr(float(text))
+        probe = add_hml_config(CfgNode())
+        try:
+            probe.merge_from_list([word, text])
+        except ValueError as error:
+            raise HMLError(f"{word} is {argv[at + 1]!r}; give {key.allowed}") from error
+        check_config(probe, only=key)
+        out[at + 1] = text
+    return out
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def get(cfg: CfgNode, name: str) -> Any:
+    """The value of ``HML.<name>``."""
+    node = cfg.HML
+    for part in name.split("."):
+        node = node[part]
+    return node
+
+
+def check_config(cfg: CfgNode, only: Key | None = None) -> None:
+    """Check every ``HML`` value (or that of ``only``) against its range.
+
+    Raises:
+        HMLError: names the key, its value and what is allowed.
+    """
+    for key in [only] if only else KEYS:
+        value = get(cfg, key.name)
+        if isinstance(key.default, tuple) and not isinstance(value, (tuple, list)):
+            raise HMLError(f"HML.{key.name} is {value!r}; give {key.allowed}")
+        if isinstance(key.default, int) and not isinstance(key.default, bool) and not isinstance(value, int):
+            raise HMLError(f"HML.{key.name} is {value!r}; give a whole number, {key.allowed}")
+        if not key.check(value):
+            raise HMLError(f"HML.{key.name} is {value!r}; give {key.allowed}")
+    repeats = get(cfg, "STAGES.OVERSAMPLE_REPEATS")
+    if only is None and repeats and len(repeats) != len(get(cfg, "STAGES.OVERSAMPLE_RANKS")):
+        raise HMLError("HML.STAGES.OVERSAMPLE_REPEATS and HML.STAGES.OVERSAMPLE_RANKS differ in length; give one each")
+
+
+def settings(cfg: CfgNode) -> dict[str, Any]:
+    """All HML settings as a flat dict ``HML.X`` -> plain value (tuples as lists), for provenance and comparison."""
+    flat = {f"HML.{key.name}": get(cfg, key.name) for key in KEYS}
+    return {name: list(v) if isinstance(v, (tuple, list)) else v for name, v in flat.items()}
+
+
+def settings_page() -> str:
+    """The settings table of ``docs/settings.md`` in Markdown."""
+    rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
+    rows += [f"| `HML.{k.name}` | `{k.default!r}` | {k.allowed} | {k.doc} |" for k in KEYS]
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,206 @@
+"""One stage of HML on a host's own training loop: the script's globals are wrapped for its length, then put back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..method.memory import StageMemory
+from ..training import data as stage_data
+from ..training.hooks import HML
+from ..training.seeding import seed_everything
+from ..training.stages import Stage
+from . import seams
+from .interrupt import Interrupt
+from .plan import Plan
+from .restart import checkpointer_class, finish_iteration
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes (0, 1 when not distributed)."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class StageDriver:
+    """Ties an ``HML`` object to a host's training script for one stage.
+
+    Args:
+        namespace: the script's globals.
+        cfg: the stage's config (its OUTPUT_DIR and SOLVER.MAX_ITER are the stage's).
+        plan, stage, memory: the run, its stage, and what the previous stage handed on.
+    """
+
+    def __init__(self, namespace: dict[str, Any], cfg, plan: Plan, stage: Stage, memory: StageMemory | None) -> None:
+        self.namespace, self.cfg, self.plan, self.stage = namespace, cfg, plan, stage
+        self.original = {name: namespace[name] for name in (*seams.SCRIPT_SEAMS, *seams.OPTIONAL_SEAMS)
+                         if namespace.get(name) is not None}
+        self.hml = HML(cfg.HML, stage, memory)
+        self.rank, self.world = rank_and_world()
+        self.iteration = 0
+        self.restored_iteration: int | None = None
+        self.ended_early = False
+        self.head: nn.Module | None = None
+        self.checkpointer: Any = None
+        self.scheduler: Any = None
+        self.interrupt = Interrupt(self.world)
+        self._features: Any = None
+        self._call: tuple = ((), {})
+        self._logits: torch.Tensor | None = None
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Replace the script's globals for the length of the block."""
+        replaced = {
+            "build_detection_model": self._build_model,
+            "make_optimizer": self._make_optimizer,
+            "make_lr_scheduler": self._make_lr_scheduler,
+            "make_data_loader": self._make_data_loader,
+            "DetectronCheckpointer": checkpointer_class(self.original["DetectronCheckpointer"], self),
+            "clip_grad_norm": self._clip_grad_norm,
+        }
+        if self.cfg.HML.VAL_METRIC == "mR" and "inference" in self.original:
+            replaced["inference"] = self._inference
+        self.namespace.update(replaced)
+        try:
+            with self.interrupt:
+                yield
+        finally:
+            self.namespace.update({name: self.original[name] for name in replaced})
+
+    # -- construction -----------------------------------------------------------------------------------------------
+
+    def _build_model(self, cfg, *args, **kwargs) -> nn.Module:
+        seed_everything(self.cfg.HML.SEED, self.stage.index)
+        model = self.original["build_detection_model"](cfg, *args, **kwargs)
+        head = self.head = seams.relation_head(model)
+        tracked = (*seams.TRACKED, *(seams.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
+        self.hml.on_stage_start(head, seams.RELATION_HEAD + ".", tracked, seams.uses_union(head))
+        model.register_forward_pre_hook(self._before_forward)
+        model.register_forward_hook(self._after_forward)
+        head.register_forward_pre_hook(self._before_head, with_kwargs=True)
+        head.predictor.register_forward_pre_hook(self._before_predictor, with_kwargs=True)
+        head.predictor.register_forward_hook(self._after_predictor)
+        self._wrap_loss(head)
+        if self.stage.policy == "only":
+            self._wrap_samplers(head.samp_processor)
+        return model
+
+    def _wrap_loss(self, head: nn.Module) -> None:
+        evaluate = head.loss_evaluator
+
+        def loss_evaluator(*args, **kwargs):
+            losses = evaluate(*args, **kwargs)
+            labels = seams.as_rows(seams.argument(evaluate, "rel_labels", 1, args, kwargs))
+            logits = seams.as_rows(seams.argument(evaluate, "relation_logits", 2, args, kwargs))
+            return (self.hml.relation_loss(logits, labels), *losses[1:])
+
+        if isinstance(evaluate, nn.Module):  # a registered child cannot be replaced by a function
+            del head.loss_evaluator
+        head.loss_evaluator = loss_evaluator
+
+    def _wrap_samplers(self, processor: Any) -> None:
+        for name in seams.SAMPLERS:
+            sample = getattr(processor, name, None)
+            if sample is not None:
+                setattr(processor, name, self._dropping_ignored(sample))
+
+    def _dropping_ignored(self, sample):
+        def sampler(*args, **kwargs):
+            return stage_data.drop_ignored_rows(sample(*args, **kwargs), self.stage.labels)
+
+        return sampler
+
+    def _make_optimizer(self, *args, **kwargs):
+        optimizer = self.original["make_optimizer"](*args, **kwargs)
+        optimizer.register_step_post_hook(self._after_step)
+        return optimizer
+
+    def _make_lr_scheduler(self, *args, **kwargs):
+        self.scheduler = self.original["make_lr_scheduler"](*args, **kwargs)
+        return self.scheduler
+
+    def _make_data_loader(self, cfg, mode="train", *args, **kwargs):
+        loader = self.original["make_data_loader"](cfg, mode, *args, **kwargs)
+        if mode == "train":
+            return self._training_loader(loader)
+        if mode == "val" and self.restored_iteration is not None:
+            self.ended_early = finish_iteration(self, loader)
+            self.restored_iteration = None
+        return loader
+
+    def _training_loader(self, loader):
+        dataset, head = loader.dataset, self.cfg.MODEL.ROI_RELATION_HEAD
+        counted = stage_data.apply_stage(
+            dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION
+        )
+        self.hml.on_data(counted)
+        batches = stage_data.StageBatches(
+            stage_data.orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
+            batch=self.cfg.SOLVER.IMS_PER_BATCH, iterations=self.stage.iterations, start=self.iteration,
+            seed=(self.cfg.HML.SEED, self.stage.index), rank=self.rank, world=self.world,
+            stopped=lambda: self.ended_early,
+        )
+        return stage_data.stage_loader(loader, batches)
+
+    # -- forward ----------------------------------------------------------------------------------------------------
+
+    def _before_forward(self, model: nn.Module, inputs: tuple) -> None:
+        if model.training:
+            self.iteration += 1
+            seed_everything(self.cfg.HML.SEED, self.stage.index, self.iteration, self.rank)
+
+    def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
+        if head.training:
+            self._features = args[0] if args else kwargs["features"]
+
+    def _before_predictor(self, predictor: nn.Module, args: tuple, kwargs: dict) -> None:
+        if predictor.training:
+            self._call = (args, dict(kwargs))
+
+    def _after_predictor(self, predictor: nn.Module, inputs: tuple, output: tuple) -> None:
+        if predictor.training:
+            self._logits = seams.as_rows(output[1])
+
+    def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
+        if model.training:
+            losses = seams.loss_dict(output)
+            losses.update(self.hml.on_forward(self._features, *self._call, self._logits))
+            self._features, self._call, self._logits = None, ((), {}), None
+        return output
+
+    # -- step -------------------------------------------------------------------------------------------------------
+
+    def _clip_grad_norm(self, named_parameters, *args, **kwargs):
+        named_parameters = list(named_parameters)
+        if not self.hml.on_gradients():
+            _log.warning("HML: iteration %d: a gradient holds inf or NaN; the step is skipped", self.iteration)
+            for _, parameter in named_parameters:
+                parameter.grad = None
+            return float("nan")
+        return self.original["clip_grad_norm"](named_parameters, *args, **kwargs)
+
+    def _after_step(self, optimizer, args, kwargs) -> None:
+        self.hml.on_step()
+        if self.interrupt.requested():
+            self.save_now()
+            self.interrupt.leave(self.checkpointer.save_dir, self.iteration)
+
+    def save_now(self) -> None:
+        """Write a checkpoint of the current iteration through the host's checkpointer."""
+        self.checkpointer.save(f"model_{self.iteration:07d}", iteration=self.iteration)
+
+    # -- validation -------------------------------------------------------------------------------------------------
+
+    def _inference(self, *args, **kwargs):
+        from .validation import mean_recall
+
+        return mean_recall(self.original["inference"], self.stage.folder / "hml_val", self.rank, args, kwargs)

@@ -1,0 +1,156 @@
+"""Everything that can be known, and refused, before a stage trains: settings, tree, stages, resume points."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from .. import __version__
+from ..config import check_config, settings
+from ..errors import HMLError
+from ..method.memory import StageMemory
+from ..method.tree import PredicateTree
+from ..training.checkpoint import check_settings, read_state, write_text_atomic
+from ..training.stages import Stage, plan_stages
+from ..training.trees import resolve_tree
+from . import seams
+
+#: Host settings that may change between start and resume without changing the result.
+_FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL", "SOLVER.MAX_ITER")
+_BOUND = ("MODEL", "SOLVER", "INPUT", "DTYPE")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run: the tree, its stages, the training split's statistics file, and the settings it is bound to."""
+
+    tree: PredicateTree
+    stages: list[Stage]
+    statistics_name: str
+    statistics: bytes
+    num_classes: int
+    settings: dict[str, Any]
+    output_dir: str
+
+    def fits(self, cfg: CfgNode) -> bool:
+        """Whether this plan was made from the same settings and folder."""
+        return cfg.OUTPUT_DIR == self.output_dir and _bound_settings(cfg, self.tree) == self.settings
+
+    def provenance(self, stage: Stage) -> dict[str, Any]:
+        return {
+            "hml_version": __version__, "stage": stage.index, "stages": stage.count, "tree": self.tree.digest,
+            "settings": json.dumps(self.settings, sort_keys=True),
+        }
+
+    def write(self) -> None:
+        """Bind the run's folder to this plan (rank 0): settings, tree, stages and the statistics of each stage."""
+        folder = Path(self.output_dir) / "hml"
+        folder.mkdir(parents=True, exist_ok=True)
+        check_settings(folder, self.settings)
+        self.tree.save(folder / "tree.json")
+        rows = [
+            {"stage": s.index, "policy": s.policy, "iterations": s.iterations, "class_balanced": s.class_balanced,
+             "labels": list(s.labels), "old_classes": list(s.old_classes)}
+            for s in self.stages
+        ]
+        write_text_atomic(json.dumps(rows, indent=1), folder / "stages.json")
+        for stage in self.stages:
+            stage.folder.mkdir(parents=True, exist_ok=True)
+            target = stage.folder / self.statistics_name
+            if not target.is_file():
+                aside = target.with_name(target.name + ".part")
+                aside.write_bytes(self.statistics)
+                aside.replace(target)
+
+
+def prepare(cfg: CfgNode) -> Plan:
+    """Check a run's settings against each other, the dataset and the folder; write nothing.
+
+    Raises:
+        HMLError: one sentence naming what is wrong and the remedy.
+    """
+    check_config(cfg)
+    head = cfg.MODEL.ROI_RELATION_HEAD
+    if not cfg.OUTPUT_DIR:
+        raise HMLError("OUTPUT_DIR is empty; HML needs a folder for its stages: add OUTPUT_DIR <folder>")
+    known = seams.known_predictors()
+    if head.PREDICTOR not in known:
+        raise HMLError(f"there is no relation predictor {head.PREDICTOR!r}; the benchmark has: {', '.join(known)}")
+    statistics, name, content = _statistics(cfg)
+    rel_classes = list(statistics["rel_classes"])
+    if len(rel_classes) != head.NUM_CLASSES:
+        raise HMLError(
+            f"the dataset has {len(rel_classes)} predicate classes (background included) but "
+            f"MODEL.ROI_RELATION_HEAD.NUM_CLASSES is {head.NUM_CLASSES}; set it to {len(rel_classes)}"
+        )
+    per_class = [int(n) for n in statistics["fg_matrix"].sum((0, 1)).tolist()]
+    tree = resolve_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], per_class[1:])))
+    stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
+    for stage in stages:
+        if sum(per_class[i] for i in stage.labels) == 0:
+            raise HMLError(
+                f"{stage.title()} is empty: none of its predicates ({', '.join(rel_classes[i] for i in stage.labels[:3])}"
+                ", ...) occurs in the training split; use a tree made for this dataset (hml tree --help)"
+            )
+    plan = Plan(tree, stages, name, content, len(rel_classes), _bound_settings(cfg, tree), cfg.OUTPUT_DIR)
+    _check_folder(plan, Path(cfg.OUTPUT_DIR))
+    return plan
+
+
+def _statistics(cfg: CfgNode) -> tuple[Mapping[str, Any], str, bytes]:
+    """The host's statistics, computed in a folder of our own so that a refused run leaves nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = "".join(cfg.DATASETS.TRAIN) + "_statistics.cache"
+        cached = Path(cfg.OUTPUT_DIR) / name
+        if cached.is_file():
+            shutil.copy(cached, folder)
+        own = cfg.clone()
+        own.defrost()
+        own.OUTPUT_DIR = folder
+        own.freeze()
+        statistics = seams.dataset_statistics(own)
+        return statistics, name, (Path(folder) / name).read_bytes()
+
+
+def _flatten(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, (tuple, list)) else value
+    return flat
+
+
+def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
+    bound = {k: v for k, v in _flatten({key: cfg[key] for key in _BOUND}, "").items() if k not in _FREE}
+    bound.update(settings(cfg))
+    bound["DATASETS.TRAIN"] = list(cfg.DATASETS.TRAIN)
+    bound["predicate tree"] = tree.digest
+    for free in ("HML.KEEP_STATES", "HML.TREE.FILE"):  # the digest stands for the file
+        bound.pop(free)
+    return bound
+
+
+def _check_folder(plan: Plan, output_dir: Path) -> None:
+    if (output_dir / "hml" / "settings.json").is_file():
+        check_settings(output_dir / "hml", plan.settings)
+    for stage in plan.stages:
+        last = stage.folder / "last_checkpoint"
+        if stage.memory_file.is_file() and not stage.is_last:
+            StageMemory.load(stage.memory_file)
+        elif last.is_file():
+            read_state(resolve_checkpoint(stage.folder, last.read_text()))
+
+
+def resolve_checkpoint(folder: Path, named: str) -> Path:
+    """The checkpoint that a ``last_checkpoint`` file names, also after the folder was moved."""
+    path = Path(named.strip())
+    return path if path.is_file() or not path.name else folder / path.name

@@ -1,0 +1,111 @@
+"""Checkpoints of a stage: the host's own file, made atomic, with HML's resume file beside it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HMLError
+from ..training.checkpoint import plain, read_state, write_state, write_text_atomic
+from .plan import resolve_checkpoint
+
+if TYPE_CHECKING:
+    from .attach import StageDriver
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+_ASIDE = ".part"
+
+
+def checkpointer_class(base: type, driver: StageDriver) -> type:
+    """The host's checkpointer class with atomic saves and complete restarts.
+
+    Order of a save: checkpoint aside, rename, resume file, then ``last_checkpoint``: killed anywhere, the folder still
+    names a whole pair.
+    """
+
+    class StageCheckpointer(base):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            driver.checkpointer = self
+
+        def save(self, name: str, **kwargs) -> None:
+            super().save(name + _ASIDE, **kwargs)
+
+        def tag_last_checkpoint(self, last_filename: str) -> None:
+            whole = Path(str(last_filename).replace(_ASIDE + ".pth", ".pth"))
+            os.replace(last_filename, whole)
+            write_state(whole, training_state(driver), driver.cfg.HML.KEEP_STATES)
+            write_text_atomic(str(whole), whole.parent / "last_checkpoint")
+
+        def get_checkpoint_file(self) -> str:
+            named = super().get_checkpoint_file()
+            return str(resolve_checkpoint(Path(self.save_dir), named)) if named else named
+
+        def load(self, *args, **kwargs) -> dict:
+            resuming = self.has_checkpoint()
+            state = read_state(self.get_checkpoint_file()) if resuming else None
+            try:
+                extra = super().load(*args, **kwargs)
+            except (EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+                name = self.get_checkpoint_file() if resuming else (args or [kwargs.get("f")])[0]
+                raise HMLError(f"the checkpoint {name} does not load ({str(error).splitlines()[0]}); "
+                               "restore it, or delete last_checkpoint beside it to start the stage afresh") from error
+            driver.hml.on_parameters(driver.head)
+            if state is not None:
+                restore(driver, state, extra)
+            return extra
+
+    return StageCheckpointer
+
+
+def training_state(driver: StageDriver) -> dict[str, Any]:
+    """What the host's checkpoint lacks, at this instant (after the step, before validation and schedule)."""
+    amp = driver.original.get("amp")
+    return {
+        "iteration": driver.iteration,
+        "hml": driver.hml.state_dict(),
+        "scheduler": plain(driver.scheduler.state_dict()),
+        "amp": plain(amp.state_dict()) if hasattr(amp, "state_dict") else {},
+    }
+
+
+def restore(driver: StageDriver, state: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Put a resume file's content back; the host has loaded weights and optimizer already."""
+    if extra.get("iteration") != state["iteration"]:
+        raise HMLError(
+            f"the checkpoint is of iteration {extra.get('iteration')} and its resume file of {state['iteration']}; "
+            "delete last_checkpoint beside them to start the stage afresh"
+        )
+    driver.iteration = driver.restored_iteration = state["iteration"]
+    driver.hml.load_state_dict(state["hml"])
+    driver.scheduler.load_state_dict(state["scheduler"])
+    amp = driver.original.get("amp")
+    if state["amp"] and hasattr(amp, "load_state_dict"):
+        amp.load_state_dict(state["amp"])
+    _log.info("HML: %s resumes after iteration %d", driver.stage.title(), state["iteration"])
+
+
+def finish_iteration(driver: StageDriver, val_loaders: Any) -> bool:
+    """Do what the interrupted run would have done after its last save: validation if due, then the schedule's step.
+
+    Returns:
+        True if the schedule had thereby ended the stage early (MAX_DECAY_STEP).
+    """
+    cfg, iteration, result = driver.cfg, driver.restored_iteration, None
+    if iteration >= cfg.SOLVER.MAX_ITER:
+        return False
+    if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and "run_val" in driver.original:
+        result = driver.original["run_val"](
+            cfg, driver.checkpointer.model, val_loaders, driver.world > 1, logging.getLogger("maskrcnn_benchmark")
+        )
+    if cfg.SOLVER.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":
+        driver.scheduler.step()
+        return False
+    driver.scheduler.step(result, epoch=iteration)
+    return driver.scheduler.stage_count >= cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP
+
+

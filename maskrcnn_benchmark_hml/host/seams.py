@@ -1,0 +1,132 @@
+"""Every host name that HML touches, and where forks differ. The one file to mend when a fork renames something."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import HMLError
+
+#: Names that the training script must hold as globals; HML replaces them for the length of one stage.
+SCRIPT_SEAMS = (
+    "train", "build_detection_model", "make_optimizer", "make_lr_scheduler", "make_data_loader",
+    "DetectronCheckpointer", "clip_grad_norm",
+)
+#: Names that HML uses if they are there, and what is lost if not.
+OPTIONAL_SEAMS = {
+    "run_val": "validation due at a resumed checkpoint is not repeated",
+    "inference": "HML.VAL_METRIC mR has no effect",
+    "amp": "the gradient scaler's state is not saved",
+}
+#: Attribute paths on the model.
+RELATION_HEAD = "roi_heads.relation"
+HEAD_SEAMS = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
+SAMPLERS = ("gtbox_relsample", "detect_relsample")
+#: Parameters under the relation head that F, Omega and MR act on, and those added by HML.MR.EXTRACTORS.
+TRACKED = ("predictor.",)
+EXTRACTORS = ("box_feature_extractor.", "union_feature_extractor.")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found of the script's seams."""
+
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+    missing_optional: tuple[str, ...]
+
+    def describe(self) -> str:
+        total = len(self.found) + len(self.missing) + len(self.missing_optional)
+        text = f"{len(self.found)} of {total} seams found"
+        if self.missing_optional:
+            text += "; without " + ", ".join(f"{name} ({OPTIONAL_SEAMS[name]})" for name in self.missing_optional)
+        return text
+
+
+def probe(namespace: Mapping[str, Any]) -> Probe:
+    """Look for the seams in a training script's globals."""
+    has = lambda name: namespace.get(name) is not None  # noqa: E731
+    return Probe(
+        tuple(n for n in (*SCRIPT_SEAMS, *OPTIONAL_SEAMS) if has(n)),
+        tuple(n for n in SCRIPT_SEAMS if not has(n)),
+        tuple(n for n in OPTIONAL_SEAMS if not has(n)),
+    )
+
+
+def require(namespace: Mapping[str, Any], script: str) -> Probe:
+    """``probe``, but a missing seam that HML cannot do without is an error that names it."""
+    result = probe(namespace)
+    if result.missing:
+        raise HMLError(
+            f"{script} has no {', '.join(result.missing)}, which HML needs; it works with training scripts that keep "
+            "SGB's names (train, make_optimizer, ...), so restore them or set HML.ENABLED False"
+        )
+    return result
+
+
+def relation_head(model: nn.Module) -> nn.Module:
+    """The relation head of a detector (or of its DistributedDataParallel wrapper), with its seams checked."""
+    model = getattr(model, "module", model)
+    head: Any = model
+    for name in RELATION_HEAD.split("."):
+        head = getattr(head, name, None)
+    missing = [name for name in HEAD_SEAMS if not hasattr(head, name)]
+    if head is None or missing:
+        raise HMLError(
+            f"the model has no {RELATION_HEAD}{'.' + missing[0] if head is not None else ''}; HML needs a relation "
+            "model (MODEL.RELATION_ON True) whose relation head keeps SGB's attribute names"
+        )
+    return head
+
+
+def uses_union(head: nn.Module) -> bool:
+    """Whether the predictor is given union features."""
+    return bool(getattr(head, "use_union_box", True)) and hasattr(head, "union_feature_extractor")
+
+
+def argument(function: Callable, name: str, position: int, args: Sequence, kwargs: Mapping) -> Any:
+    """An argument of a call by its usual name, else by its usual position (forks append and rename)."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError:
+        bound = {}
+    if name in bound:
+        return bound[name]
+    return args[position]
+
+
+def loss_dict(output: Any) -> dict[str, torch.Tensor]:
+    """The loss dict of a training forward: the output itself, or item 0 of a tuple (DLFE, EBM, FGPL)."""
+    losses = output[0] if isinstance(output, tuple) else output
+    if not isinstance(losses, dict):
+        raise HMLError(f"the model returned {type(losses).__name__} in training where a dict of losses was expected")
+    return losses
+
+
+def as_rows(tensors: Any) -> torch.Tensor:
+    """Per-image tensors, concatenated over images."""
+    return torch.cat(list(tensors)) if isinstance(tensors, (list, tuple)) else tensors
+
+
+def dataset_statistics(cfg) -> dict[str, Any]:
+    """The host's statistics of the training split: ``fg_matrix`` (O, O, C), ``rel_classes``, ..."""
+    module = importlib.import_module("maskrcnn_benchmark.data.build")
+    return module.get_dataset_statistics(cfg)
+
+
+def known_predictors() -> list[str]:
+    """Names in the host's predictor registry."""
+    importlib.import_module("maskrcnn_benchmark.modeling.roi_heads.relation_head.roi_relation_predictors")
+    registry = importlib.import_module("maskrcnn_benchmark.modeling.registry")
+    return sorted(registry.ROI_RELATION_PREDICTOR)
+
+
+def benchmark_config():
+    """The host's global config tree."""
+    return importlib.import_module("maskrcnn_benchmark.config").cfg

@@ -1,0 +1,75 @@
+"""A host's ``train`` with HML around it: one call of it per stage."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..method.memory import StageMemory
+from ..training.stages import Stage, run_stages
+from . import seams
+from .attach import StageDriver, rank_and_world
+from .plan import Plan, prepare
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+
+
+def wrap_train(namespace: dict[str, Any], script: str, checked: Plan | None = None) -> None:
+    """Replace ``train`` in a training script's globals. With HML.ENABLED False the host's own ``train`` runs, alone.
+
+    Args:
+        checked: a plan made before; used if it fits the config that ``train`` is called with.
+    """
+    original = namespace["train"]
+
+    @functools.wraps(original)
+    def train(cfg, *args, **kwargs):
+        if not cfg.HML.ENABLED:
+            return original(cfg, *args, **kwargs)
+        plan = checked if checked is not None and checked.fits(cfg) else prepare(cfg)
+        _log.info("HML: %s: %s", script, seams.require(namespace, script).describe())
+        return train_all_stages(namespace, original, cfg, plan, args, kwargs)
+
+    namespace["train"] = train
+
+
+def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: Plan, args: tuple, kwargs: dict) -> Any:
+    """Train every stage with the host's loop; returns the last stage's model, as the host's ``train`` does."""
+    rank, world = rank_and_world()
+    if rank == 0:
+        plan.write()
+    _barrier(world)
+    _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),
+              "; ".join(f"stage {s.index}: {len(s.labels)} predicates, {s.policy}, {s.iterations} iterations"
+                        for s in plan.stages))
+
+    def train_stage(stage: Stage, memory: StageMemory | None) -> Any:
+        own = cfg.clone()
+        own.defrost()
+        own.OUTPUT_DIR = str(stage.folder)
+        own.SOLVER.MAX_ITER = stage.iterations
+        own.freeze()
+        driver = StageDriver(namespace, own, plan, stage, memory)
+        with driver.attached():
+            model = original(own, *args, **kwargs)
+        last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
+        if rank == 0:
+            if not last.endswith("model_final.pth"):  # the schedule ended the stage early; hosts save nothing then
+                driver.checkpointer.save("model_final", iteration=driver.iteration)
+            handed_on = driver.hml.on_stage_end(driver.head, plan.provenance(stage))
+            handed_on.save(stage.memory_file)
+            _log.info("HML: %s ends after %d iterations; memory %s (digest %s)", stage.title(), driver.iteration,
+                      stage.memory_file, handed_on.digest[:12])
+        _barrier(world)
+        return model
+
+    return run_stages(plan.stages, train_stage)
+
+
+def _barrier(world: int) -> None:
+    if world > 1:
+        torch.distributed.barrier()

@@ -1,0 +1,29 @@
+"""HML.VAL_METRIC mR: validation returns mR@100 instead of R@100, which class-balanced training lowers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import HMLError
+
+
+def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwargs: Mapping[str, Any]) -> Any:
+    """Run the host's ``inference`` with an output folder and read mR@100 from the result it writes there.
+
+    Returns:
+        mR@100 in [0, 1] on rank 0; what the host returned (a negative number) on the others.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    value = inference(*args, **{**kwargs, "output_folder": str(folder)})
+    if rank != 0:
+        return value
+    # the host's own file: it may hold numpy scalars, which weights_only refuses
+    result = torch.load(folder / "result_dict.pytorch", map_location="cpu", weights_only=False)
+    for name, per_k in result.items():
+        if name.endswith("_mean_recall") and "ng_" not in name and "_ng" not in name:
+            return float(per_k[100])
+    raise HMLError(f"{folder / 'result_dict.pytorch'} holds no mean recall; set HML.VAL_METRIC R")

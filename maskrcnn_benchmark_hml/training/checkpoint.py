@@ -1,0 +1,147 @@
+"""Resume files: what a host's checkpoint lacks, written beside it, atomically and verifiably.
+
+A checkpoint ``model_0000010.pth`` is the host's own file. Its *resume file* ``model_0000010.hml.pt`` holds the
+schedule, the gradient scaler and HML's state at the same instant, and the checkpoint's size. ``last_checkpoint`` is
+written after both, so it never points at a half pair.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import HMLError
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+_SUFFIX = ".hml.pt"
+
+
+def save_atomic(content: Any, path: str | Path) -> None:
+    """``torch.save`` aside, flush to disk, then rename: the file is whole or absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    with open(aside, "wb") as f:
+        torch.save(content, f)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(aside, path)
+
+
+def write_text_atomic(text: str, path: str | Path) -> None:
+    """Write a small text file aside, then rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text)
+    os.replace(aside, path)
+
+
+def state_file(checkpoint: str | Path) -> Path:
+    """The resume file that belongs to a checkpoint."""
+    return Path(checkpoint).with_suffix(_SUFFIX)
+
+
+def write_state(checkpoint: str | Path, state: Mapping[str, Any], keep: int) -> None:
+    """Write the resume file of a complete checkpoint and delete all but the ``keep`` newest in that folder."""
+    checkpoint = Path(checkpoint)
+    own = state_file(checkpoint)
+    save_atomic({**state, "checkpoint": checkpoint.name, "checkpoint_bytes": checkpoint.stat().st_size}, own)
+    old = sorted(checkpoint.parent.glob("*" + _SUFFIX), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    for path in [p for p in old if p != own][keep - 1 :]:
+        path.unlink()
+
+
+def read_state(checkpoint: str | Path) -> dict[str, Any]:
+    """Load and verify a checkpoint's resume file.
+
+    Raises:
+        HMLError: no resume file (a run without HML), a damaged file, or a checkpoint of another size than was written.
+    """
+    checkpoint = Path(checkpoint)
+    path = state_file(checkpoint)
+    if not checkpoint.is_file():
+        raise HMLError(
+            f"{checkpoint.parent / 'last_checkpoint'} names {checkpoint.name}, which does not exist; "
+            f"write the name of an existing checkpoint into it, or delete it to start the stage afresh"
+        )
+    if not path.is_file():
+        raise HMLError(
+            f"{checkpoint} has no resume file {path.name}: it was not written by an HML run, or its file was deleted; "
+            "choose another OUTPUT_DIR, or delete last_checkpoint there to start afresh"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise HMLError(f"the resume file {path} is damaged; {_older(checkpoint)}") from error
+    if state["checkpoint_bytes"] != checkpoint.stat().st_size:
+        raise HMLError(
+            f"the checkpoint {checkpoint} has {checkpoint.stat().st_size} bytes but {state['checkpoint_bytes']} were "
+            f"written: it is damaged; {_older(checkpoint)}"
+        )
+    return state
+
+
+def _older(checkpoint: Path) -> str:
+    others = [p for p in checkpoint.parent.glob("*" + _SUFFIX) if p != state_file(checkpoint)]
+    others.sort(key=lambda p: p.stat().st_mtime_ns)
+    last = checkpoint.parent / "last_checkpoint"
+    if others:
+        name = others[-1].name.replace(_SUFFIX, ".pth")
+        return f"write {others[-1].with_name(name)} into {last} to resume from there"
+    return f"delete {last} to start the stage afresh"
+
+
+def check_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to continue a run under other settings; remember them on the first start.
+
+    Args:
+        settings: flat, JSON-serialisable.
+
+    Raises:
+        HMLError: names the first setting that changed, with both values.
+    """
+    path = Path(folder) / "settings.json"
+    text = json.dumps(settings, indent=1, sort_keys=True)
+    if path.is_file():
+        try:
+            old = json.loads(path.read_text())
+        except ValueError as error:
+            raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
+        new = json.loads(text)
+        for name in sorted(set(old) | set(new)):
+            if old.get(name) != new.get(name):
+                raise HMLError(
+                    f"{folder} was begun with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
+                    "choose another OUTPUT_DIR, or give the old value to resume"
+                )
+        return
+    write_text_atomic(text, path)
+
+
+def plain(value: Any) -> Any:
+    """The part of a schedule's state that ``weights_only`` loading accepts: numbers, strings, tensors, containers."""
+    if isinstance(value, Mapping):
+        kept = {k: plain(v) for k, v in value.items() if isinstance(k, (str, int, float)) and _is_plain(v)}
+        return kept
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(v) for v in value)
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return True
+    if isinstance(value, (list, tuple)):
+        return type(value) in (list, tuple) and all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str) or (
+        torch.is_tensor(value)
+    )

@@ -1,0 +1,185 @@
+"""class HML: the one object that owns a stage's state and says what happens when."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from ..errors import HMLError
+from ..method.importance import ImportanceTracker
+from ..method.losses import class_balanced_loss, class_balanced_weights, concept_reconstruction
+from ..method.memory import StageMemory
+from ..method.reconstruction import ModelReconstruction
+from .data import StageData
+from .stages import Stage
+from .teacher import Teacher
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+_MAX_BAD_STEPS = 50
+
+
+class HML:
+    """What Hierarchical Memory Learning does during one stage.
+
+    The host's side (``host``) calls, in this order: ``on_stage_start`` once the model exists; ``relation_loss`` and
+    ``on_forward`` in each training forward; ``on_gradients`` when gradients are unscaled, averaged and not yet clipped;
+    ``on_step`` after an optimizer step; ``on_stage_end`` last. Everything that must survive a restart is in
+    ``state_dict``.
+
+    Args:
+        hml: the ``HML`` config node.
+        stage: the stage.
+        memory: what the previous stage handed on; None in the first.
+    """
+
+    def __init__(self, hml, stage: Stage, memory: StageMemory | None) -> None:
+        self.hml, self.stage, self.memory = hml, stage, memory
+        self.teacher: Teacher | None = None
+        self.tracker: ImportanceTracker | None = None
+        self.reconstruction: ModelReconstruction | None = None
+        self.bad_steps = 0
+        self._recorded = False
+        self._weights: torch.Tensor | None = None
+        self._old_classes: torch.Tensor | None = None
+        self._prefix = ""
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    def on_stage_start(self, head: nn.Module, prefix: str, tracked: Sequence[str], with_union: bool) -> None:
+        """Take hold of a freshly built relation head, before any hook is registered on it.
+
+        Args:
+            head: the relation head.
+            prefix: its name within the model, e.g. ``roi_heads.relation.``.
+            tracked: prefixes, relative to the head, of the parameters that F, Omega and MR act on.
+            with_union: whether the predictor is given union features.
+        """
+        self._prefix = prefix
+        self._tracked_names = [
+            name for name, p in head.named_parameters()
+            if p.requires_grad and p.is_floating_point() and name.startswith(tuple(tracked))
+        ]
+        if not self._tracked_names:
+            raise HMLError(f"no trainable parameter of the relation head begins with {' or '.join(tracked)}")
+        if self.memory is not None:
+            if self.hml.CR.WEIGHT > 0:
+                self.teacher = Teacher(head, self.memory.head, with_union)
+            if self.hml.STAGES.INIT == "previous":
+                head.load_state_dict(self.memory.head)
+
+    def on_parameters(self, head: nn.Module) -> None:
+        """The head is on its device and has its starting weights: begin tracking (once; before the first step)."""
+        params = dict(head.named_parameters())
+        named = [(name, params[name]) for name in self._tracked_names]
+        count = sum(p.numel() for _, p in named)
+        self.tracker = ImportanceTracker(
+            named, fisher_mode=self.hml.FISHER.MODE, ema=self.hml.FISHER.EMA, interval=self.hml.IMPORTANCE.INTERVAL,
+            eps=self.hml.IMPORTANCE.EPS,
+        )
+        _log.info("HML: F, Omega and MR act on %d tensors, P = %s parameters under %s", len(named), f"{count:,}",
+                  self._prefix + " and ".join(sorted({n.split(".")[0] for n in self._tracked_names})))
+        if self.memory is not None and self.hml.MR.WEIGHT > 0:
+            device = named[0][1].device
+            take = lambda source: {n: source[n].to(device) for n in self._tracked_names}  # noqa: E731
+            theta_star = self.teacher_parameters(device) or take(self.memory.head)
+            if self.hml.MR.MODE == "l2":
+                fisher = {n: torch.ones_like(t) for n, t in theta_star.items()}
+                omega = {n: torch.zeros_like(t) for n, t in theta_star.items()}
+            else:
+                fisher, omega = take(self.memory.fisher), take(self.memory.omega)
+            mode = "released" if self.hml.MR.MODE == "released" else "paper"
+            self.reconstruction = ModelReconstruction(named, theta_star, fisher, omega, self.hml.MR.WEIGHT, mode)
+            _log.info("HML: MR pulls each parameter by %.3e of its distance to theta* per unit learning rate (mean)",
+                      self.reconstruction.pull)
+
+    def teacher_parameters(self, device: torch.device) -> dict[str, torch.Tensor] | None:
+        """theta*: the teacher's own tensors, not a copy; None without a teacher."""
+        if self.teacher is None:
+            return None
+        self.teacher.head.to(device)
+        own = dict(self.teacher.head.named_parameters())
+        return {name: own[name].detach() for name in self._tracked_names}
+
+    def on_data(self, data: StageData) -> None:
+        """The stage's label counts are known: set l_new's class weights (eq. 4)."""
+        counts = torch.as_tensor(data.counts, dtype=torch.float64)
+        if self.hml.LOSS.BACKGROUND_COUNT >= 0:
+            counts[0] = self.hml.LOSS.BACKGROUND_COUNT
+        if self.stage.class_balanced:
+            weights = class_balanced_weights(counts, self.hml.LOSS.GAMMA or None) ** self.hml.LOSS.EXPONENT
+            weights[counts == 0] = 0
+        else:
+            weights = (counts > 0).double()
+            weights[0] = 1
+        self._weights = weights.float()
+
+    # -- every step -------------------------------------------------------------------------------------------------
+
+    def relation_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """l_new (eq. 4), or plain cross entropy over background and the stage's classes.
+
+        Args:
+            logits: (N, C) relation logits. labels: (N,) class indices.
+        """
+        if self._weights is None:
+            raise HMLError("the class weights are not set; the training data must be loaded before the first forward")
+        if self._weights.device != logits.device:
+            self._weights = self._weights.to(logits.device)
+        return class_balanced_loss(logits.float(), labels.long(), self._weights)
+
+    def on_forward(self, features, call_args: tuple, call_kwargs: Mapping, logits: torch.Tensor) -> dict:
+        """CR's loss term (eq. 5) for the forward that the student just made; empty without a teacher."""
+        if self.teacher is None:
+            return {}
+        old = self.teacher.relation_logits(features, call_args, call_kwargs)
+        if self._old_classes is None:
+            classes = self.stage.old_classes if self.hml.CR.CLASSES == "old" else range(logits.shape[1])
+            self._old_classes = torch.as_tensor(list(classes), device=logits.device)
+        distance = concept_reconstruction(
+            logits.float(), old.float(), self._old_classes, metric=self.hml.CR.METRIC,
+            temperature=self.hml.CR.TEMPERATURE, reduction=self.hml.CR.REDUCTION,
+        )
+        return {"loss_cr": self.hml.CR.WEIGHT * distance}
+
+    def on_gradients(self) -> bool:
+        """Update F with the mini-batch gradient, then add MR's closed-form gradient (eq. 12).
+
+        Returns:
+            False if a gradient holds inf or NaN: the step must then be skipped, and enters neither F nor Omega.
+        """
+        self._recorded = self.tracker.record_gradients()
+        if not self._recorded:
+            self.bad_steps += 1
+            if self.bad_steps >= _MAX_BAD_STEPS:
+                raise HMLError(f"the gradients held inf or NaN {_MAX_BAD_STEPS} times in a row; lower SOLVER.BASE_LR")
+            return False
+        self.bad_steps = 0
+        if self.reconstruction is not None:
+            self.reconstruction.add_gradient_()
+        return True
+
+    def on_step(self) -> None:
+        """The optimizer has moved the parameters: record eq. 11's contribution."""
+        if self._recorded:
+            self.tracker.record_step()
+        self._recorded = False
+
+    # -- end and restart --------------------------------------------------------------------------------------------
+
+    def on_stage_end(self, head: nn.Module, provenance: dict) -> StageMemory:
+        """What this stage hands to the next."""
+        fisher, omega = self.tracker.finish()
+        weights = {name: t.detach().cpu().clone() for name, t in head.state_dict().items()}
+        return StageMemory(self.stage.index, weights, fisher, omega, provenance)
+
+    def state_dict(self) -> dict:
+        return {"stage": self.stage.index, "bad_steps": self.bad_steps, "tracker": self.tracker.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        if state["stage"] != self.stage.index:
+            raise HMLError(f"the resume file is of stage {state['stage']}, not of {self.stage.title()}")
+        self.bad_steps = state["bad_steps"]
+        self.tracker.load_state_dict(state["tracker"])

@@ -1,0 +1,125 @@
+"""Tree + settings -> the list of stages, and the loop over them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import HMLError
+from ..method.memory import StageMemory
+from ..method.tree import PredicateTree
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        index: k, 1..K.
+        count: K.
+        labels: class indices (background excluded) whose relations are this stage's.
+        old_classes: C_old of eq. 5: background 0 and every predicate of earlier stages.
+        policy: ``only`` (others are ignored pairs), ``containing``, ``pure_images`` or ``all``.
+        iterations: length of the stage.
+        class_balanced: l_new (eq. 4) or plain cross entropy.
+        folder: where the host writes this stage's checkpoints.
+        memory_file: what the stage hands on.
+    """
+
+    index: int
+    count: int
+    labels: tuple[int, ...]
+    old_classes: tuple[int, ...]
+    policy: str
+    iterations: int
+    class_balanced: bool
+    folder: Path
+    memory_file: Path
+
+    @property
+    def is_last(self) -> bool:
+        return self.index == self.count
+
+    def title(self) -> str:
+        return f"stage {self.index} of {self.count}"
+
+
+def _entry(values: Sequence, at: int):
+    return values[min(at, len(values) - 1)]
+
+
+def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir: str | Path) -> list[Stage]:
+    """The stages of a run, coarse to fine.
+
+    Args:
+        hml: the ``HML`` config node.
+        tree: predicate tree over the same predicates as ``rel_classes``.
+        rel_classes: class names by index, ``rel_classes[0]`` the background.
+        output_dir: the run's folder; the last stage trains in it, the others in ``hml/stage<k>`` below.
+
+    Raises:
+        HMLError: tree and dataset differ in vocabulary, a layer is empty, or a per-stage list has the wrong length.
+    """
+    root = Path(output_dir)
+    if hml.CONTROL == "class_balanced":
+        everything = tuple(range(1, len(rel_classes)))
+        total = sum(_entry(hml.STAGES.ITERATIONS, k) for k in range(tree.num_layers))
+        return [Stage(1, 1, everything, (0,), "all", total, True, root, root / "hml" / "stage1" / "memory.pt")]
+    tree.check_vocabulary(list(rel_classes))
+    count = tree.num_layers
+    policies = tuple(hml.STAGES.LABELS) or ("only",) * (count - 1) + ("containing",)
+    if len(policies) != count:
+        raise HMLError(
+            f"HML.STAGES.LABELS has {len(policies)} entries but the tree has {count} layers; give one policy per layer"
+        )
+    if len(hml.STAGES.ITERATIONS) > count:
+        raise HMLError(
+            f"HML.STAGES.ITERATIONS has {len(hml.STAGES.ITERATIONS)} entries but the tree has {count} layers; "
+            "give at most one per layer"
+        )
+    stages, earlier = [], [0]
+    for k in range(1, count + 1):
+        labels = tuple(tree.layer_indices(k, list(rel_classes)))
+        if not labels:
+            raise HMLError(f"layer {k} of the predicate tree is empty; build it with fewer layers (hml tree --help)")
+        stages.append(
+            Stage(
+                index=k,
+                count=count,
+                labels=labels,
+                old_classes=tuple(earlier),
+                policy=policies[k - 1],
+                iterations=_entry(hml.STAGES.ITERATIONS, k - 1),
+                class_balanced=_entry(hml.LOSS.CLASS_BALANCED, k - 1),
+                folder=root if k == count else root / "hml" / f"stage{k}",
+                memory_file=root / "hml" / f"stage{k}" / "memory.pt",
+            )
+        )
+        earlier += labels
+    return stages
+
+
+def run_stages(stages: Sequence[Stage], train_stage: Callable[[Stage, StageMemory | None], object]) -> object:
+    """Train the stages in order; a stage whose memory is on disk is not trained again, except the last.
+
+    The last stage always runs, since its model is what the caller tests; a finished one takes no step.
+
+    Args:
+        train_stage: trains one stage, given the previous stage's memory (None for the first), writes
+            ``stage.memory_file`` and returns the trained model.
+
+    Returns:
+        The last stage's model.
+    """
+    memory, model = None, None
+    for stage in stages:
+        if not stage.is_last and stage.memory_file.is_file():
+            _log.info("HML: %s is finished; its memory is read from %s", stage.title(), stage.memory_file)
+        else:
+            model = train_stage(stage, memory)
+        memory = None if stage.is_last else StageMemory.load(stage.memory_file)
+    return model

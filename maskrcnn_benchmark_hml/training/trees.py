@@ -1,0 +1,66 @@
+"""Which predicate tree a run uses: a given file, one built at start, or the shipped one of this vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import HMLError
+from ..method.tree import PredicateTree, build_clustered_tree, build_frequency_tree
+from ..method.vectors import load_vectors
+from ..resources import config_root
+
+
+def resolve_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, int]) -> PredicateTree:
+    """The tree that the ``HML.TREE`` settings ask for.
+
+    Args:
+        settings: the ``HML.TREE`` config node.
+        rel_classes: class names by index, the background first.
+        counts: relations per predicate in the training split.
+
+    Raises:
+        HMLError: no tree fits the vocabulary, a file is missing or unreadable, or a word has no vector.
+    """
+    names = list(rel_classes[1:])
+    if settings.FILE:
+        if not Path(settings.FILE).is_file():
+            raise HMLError(f"HML.TREE.FILE {settings.FILE} does not exist; make a tree with hml tree, or leave it ''")
+        tree = PredicateTree.load(settings.FILE)
+    elif settings.BUILDER:
+        tree = _build(settings, names, counts)
+    else:
+        tree = _shipped(names)
+    tree.check_vocabulary(list(rel_classes))
+    return tree
+
+
+def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTree:
+    overrides = None
+    if settings.OVERRIDES:
+        try:
+            overrides = json.loads(Path(settings.OVERRIDES).read_text())
+        except (OSError, ValueError) as error:
+            raise HMLError(
+                f"HML.TREE.OVERRIDES {settings.OVERRIDES} is not a readable JSON file; see hml tree --help"
+            ) from error
+    if settings.BUILDER == "frequency":
+        return build_frequency_tree(names, counts, boundaries=tuple(settings.BOUNDARIES), overrides=overrides)
+    if not settings.VECTORS:
+        raise HMLError("HML.TREE.BUILDER clustered needs word vectors; give their file as HML.TREE.VECTORS")
+    vectors = load_vectors(settings.VECTORS)
+    return build_clustered_tree(
+        names, counts, vectors, threshold=settings.THRESHOLD, num_layers=settings.LAYERS, overrides=overrides
+    )
+
+
+def _shipped(names: list[str]) -> PredicateTree:
+    for path in sorted((config_root() / "trees").glob("*.json")):
+        tree = PredicateTree.load(path)
+        if set(tree.predicates) == set(names):
+            return tree
+    raise HMLError(
+        f"no shipped tree has this dataset's {len(names)} predicates ({', '.join(names[:3])}, ...); make one with "
+        "hml tree and give it as HML.TREE.FILE, or set HML.TREE.BUILDER frequency"
+    )

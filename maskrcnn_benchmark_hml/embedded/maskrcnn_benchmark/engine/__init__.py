@@ -1,0 +1,1 @@
+"""What the scripts run: loss reduction, the training log and the test loop."""

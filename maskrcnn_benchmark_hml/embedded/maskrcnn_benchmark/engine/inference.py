@@ -1,0 +1,130 @@
+"""Runs a model over a dataset and hands its predictions to the evaluation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.engine.progress import bar_disabled
+from maskrcnn_benchmark.utils.comm import gather, get_world_size, is_main_process
+from maskrcnn_benchmark.utils.miscellaneous import replaced_file
+from maskrcnn_benchmark.utils.timer import Timer, get_time_str
+from tqdm import tqdm
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+
+def compute_on_dataset(
+    model: torch.nn.Module, data_loader: Iterable[Any], device: torch.device, timer: Timer, label: str = "test"
+) -> dict[int, Any]:
+    """Predictions by image number, on the CPU. The relation head is also given the annotations, as PredCls needs."""
+    model.eval()
+    results: dict[int, Any] = {}
+    for images, targets, image_ids in tqdm(
+        data_loader, desc=label, unit="batch", disable=bar_disabled(), leave=False, dynamic_ncols=True
+    ):
+        with torch.no_grad():
+            timer.tic()
+            output = model(images.to(device), [target.to(device) for target in targets])
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            timer.toc()
+            results.update((number, boxes.to("cpu")) for number, boxes in zip(image_ids, output))
+    return results
+
+
+def _in_order(parts: Sequence[dict[int, Any]], images: int) -> list[Any]:
+    """All processes' predictions as one list by image number; a sampler's padding may repeat images."""
+    merged: dict[int, Any] = {}
+    for part in parts:
+        merged.update(part)
+    absent = [number for number in range(images) if number not in merged]
+    if absent:
+        raise HMLError(f"{len(absent)} of {images} images have no prediction (first: {absent[0]}); check the sampler.")
+    return [merged[number] for number in range(images)]
+
+
+def inference(
+    cfg: CfgNode,
+    model: torch.nn.Module,
+    data_loader: Any,
+    dataset_name: str,
+    iou_types: Sequence[str] = ("bbox",),
+    box_only: bool = False,
+    device: str | torch.device = "cuda",
+    expected_results: Sequence[Any] = (),
+    expected_results_sigma_tol: float = 4,
+    output_folder: str | None = None,
+    logger: logging.Logger | None = None,
+) -> Any:
+    """Predict all images of the loader and evaluate.
+
+    Predictions are always computed: ``TEST.ALLOW_LOAD_FROM_CACHE`` is accepted but those of an earlier run, possibly of
+    other weights, are not reused.
+
+    Returns:
+        What ``evaluate`` returns on the main process, -1.0 on the others and for the user's own pictures.
+    """
+    logger = logger or logging.getLogger("maskrcnn_benchmark.inference")
+    device = torch.device(device)
+    dataset, processes = data_loader.dataset, get_world_size()
+    logger.info("Start evaluation on %s dataset (%d images).", dataset_name, len(dataset))
+    total, forward = Timer(), Timer()
+    total.tic()
+    parts = gather(compute_on_dataset(model, data_loader, device, forward, label=dataset_name))
+    total.toc()
+    for what, timer in (("Total run time", total), ("Model inference time", forward)):
+        per_image = timer.total_time * processes / max(len(dataset), 1)
+        logger.info(
+            "%s: %s (%.4f s / img per device, on %d devices)",
+            what, get_time_str(timer.total_time), per_image, processes,
+        )
+    if not is_main_process():
+        return -1.0
+    predictions = _in_order(parts, len(dataset))
+    if cfg.TEST.CUSTUM_EVAL:
+        path = Path(cfg.DETECTED_SGG_DIR) / "custom_prediction.json"
+        with replaced_file(path) as aside:
+            aside.write_text(json.dumps({i: scene_graph(p) for i, p in enumerate(predictions)}), encoding="utf-8")
+        logger.info("Scene graphs of %d pictures are in %s", len(predictions), path)
+        return -1.0
+    return evaluate(
+        cfg=cfg,
+        dataset=dataset,
+        predictions=predictions,
+        output_folder=output_folder,
+        logger=logger,
+        box_only=box_only,
+        iou_types=iou_types,
+        expected_results=expected_results,
+        expected_results_sigma_tol=expected_results_sigma_tol,
+    )
+
+
+def scene_graph(prediction: Any) -> dict[str, list[Any]]:
+    """One image's prediction as plain lists: boxes by descending score, relations by descending predicate score.
+
+    ``rel_pairs`` hold positions in the *sorted* boxes; predicate 0, the background, is never a ``rel_labels`` entry.
+    """
+    boxes = prediction.convert("xyxy").bbox
+    scores, labels = prediction.get_field("pred_scores"), prediction.get_field("pred_labels")
+    order = torch.argsort(scores, descending=True, stable=True)
+    position = torch.argsort(order)
+    probabilities = prediction.get_field("pred_rel_scores")
+    best, predicate = probabilities[:, 1:].max(dim=1)
+    ranked = torch.argsort(best, descending=True, stable=True)
+    return {
+        "bbox": boxes[order].tolist(),
+        "bbox_labels": labels[order].tolist(),
+        "bbox_scores": scores[order].tolist(),
+        "rel_pairs": position[prediction.get_field("rel_pair_idxs")[ranked]].tolist(),
+        "rel_labels": (predicate[ranked] + 1).tolist(),
+        "rel_scores": best[ranked].tolist(),
+        "rel_all_scores": probabilities[ranked].tolist(),
+    }

@@ -1,0 +1,136 @@
+"""What every script does first: arguments, configuration, checks, process group."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import yaml
+from maskrcnn_benchmark.solver import check_solver
+from maskrcnn_benchmark.utils.checkpoint import resolve_weights
+from maskrcnn_benchmark.utils.comm import synchronize
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+# float16 becomes bfloat16 on a CPU, where float16 lacks half of the operations.
+_PRECISIONS = ("float32", "float16")
+_MUST_BE_OFF = ("MODEL.MASK_ON", "MODEL.KEYPOINT_ON", "MODEL.RETINANET_ON", "TEST.BBOX_AUG.ENABLED")
+
+
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """The options that all scripts share; ``opts`` are KEY VALUE pairs of the configuration."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="YAML file with configuration keys")
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=int(os.environ.get("LOCAL_RANK", 0)),
+        help="GPU of this process; set by the launcher",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="configuration keys, last word")
+    return parser
+
+
+def _leaves(node: CfgNode, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _reason(error: Exception, cfg: CfgNode) -> str:
+    """yacs' complaint with the remedy."""
+    text = str(error.args[0] if error.args else error).strip().replace("\n", " ")
+    if not text.startswith("Non-existent"):
+        return f"{text}; see config/defaults.yaml for the keys and their types"
+    name = text.rpartition(" ")[2]
+    if name.split(".")[0] == "HML":
+        return f"the key {name} is not known here; start the script through `hml run`"
+    near = difflib.get_close_matches(name, list(_leaves(cfg)), n=1, cutoff=0.5)
+    return f"there is no key {name}; " + (f"did you mean {near[0]}?" if near else "config/defaults.yaml lists all keys")
+
+
+def merged_config(cfg: CfgNode, config_file: str, opts: Sequence[str]) -> CfgNode:
+    """A frozen copy of ``cfg`` with the file's keys, then the command line's.
+
+    Raises:
+        HMLError: the file is missing or not YAML, or a key is unknown, has no value or a value of the wrong type.
+    """
+    if not config_file:
+        raise HMLError("no configuration is given; add --config-file FILE (configs/ has some to start from).")
+    if not Path(config_file).is_file():
+        raise HMLError(f"there is no configuration file {config_file}; check the path given to --config-file.")
+    merged = cfg.clone()
+    merged.defrost()
+    try:
+        merged.merge_from_file(config_file)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise HMLError(f"{config_file} is not valid YAML{line}; mend it or give another --config-file.") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise HMLError(f"{config_file} cannot be read ({error}); give a readable YAML file.") from error
+    except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
+        raise HMLError(f"{config_file}: {_reason(error, cfg)}.") from error
+    if len(opts) % 2:
+        raise HMLError(f"options come as KEY VALUE pairs, but {opts[-1]} has no partner; add its value.")
+    try:
+        merged.merge_from_list(list(opts))
+    except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
+        raise HMLError(f"command line: {_reason(error, cfg)}.") from error
+    merged.freeze()
+    return merged
+
+
+def check_run(cfg: CfgNode) -> None:
+    """Check what would stop the run later, before anything is built or written.
+
+    Raises:
+        HMLError: names the key and the remedy.
+    """
+    check_solver(cfg)
+    for key in _MUST_BE_OFF:
+        node = cfg
+        for part in key.split("."):
+            node = node[part]
+        if node:
+            raise HMLError(f"{key} is on, which this benchmark does not have; set it to False.")
+    if cfg.DTYPE not in _PRECISIONS:
+        raise HMLError(f"DTYPE is {cfg.DTYPE!r}; use one of {', '.join(_PRECISIONS)}.")
+    if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
+        raise HMLError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but torch sees no GPU here; add MODEL.DEVICE cpu.")
+    for key in ("WEIGHT", "PRETRAINED_DETECTOR_CKPT"):
+        entry = cfg.MODEL[key]
+        if entry and not Path(resolve_weights(cfg, entry)).is_file():
+            raise HMLError(f"MODEL.{key} is {entry}, which is not a file; correct the path or set it to ''.")
+
+
+def start_processes(cfg: CfgNode, local_rank: int) -> bool:
+    """Join the process group that the launcher's environment describes; returns whether there is one.
+
+    NCCL between GPUs, gloo between CPUs.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        return False
+    on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+    if not dist.is_initialized():
+        dist.init_process_group(backend="nccl" if on_gpu else "gloo", init_method="env://")
+    synchronize()
+    return True
+
+
+def evaluated_types(cfg: CfgNode) -> tuple[str, ...]:
+    """What the evaluation looks at: boxes, and relations and attributes if the model has those heads."""
+    types = ["bbox"]
+    if cfg.MODEL.RELATION_ON:
+        types.append("relations")
+    if cfg.MODEL.ATTRIBUTE_ON:
+        types.append("attributes")
+    return tuple(types)

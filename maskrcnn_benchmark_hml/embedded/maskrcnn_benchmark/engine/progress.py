@@ -1,0 +1,93 @@
+"""What a training run shows: a progress bar on stderr and the benchmark's lines in the log."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from maskrcnn_benchmark.utils.comm import is_main_process
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+
+def bar_disabled() -> bool | None:
+    """tqdm's ``disable``: no bar without a terminal (None) unless HML_PROGRESS=1; main process only."""
+    if not is_main_process():
+        return True
+    return False if os.environ.get("HML_PROGRESS") == "1" else None
+
+
+def peak_memory_mb() -> float:
+    """Peak memory so far in MiB: the GPU's if there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    # Kilobytes on Linux, bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+class TrainingLog:
+    """Loss terms, learning rate and time left, once per iteration on the bar and every so often in the log.
+
+    Args:
+        max_iter: last iteration.
+        start_iter: iterations done before this run.
+        period: iterations between two lines; default 200, or a tenth of a short run.
+    """
+
+    def __init__(self, logger: logging.Logger, max_iter: int, start_iter: int = 0, period: int | None = None) -> None:
+        self.logger = logger
+        self.max_iter = max_iter
+        self.start_iter = start_iter
+        self.period = period or max(1, min(200, max_iter // 10))
+        self.meters = MetricLogger(delimiter="  ")
+        self._started = self._mark = time.perf_counter()
+        self._bar: tqdm | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[TrainingLog]:
+        """Shows the bar; log lines written meanwhile appear above it."""
+        with logging_redirect_tqdm([self.logger]), tqdm(
+            total=self.max_iter, initial=self.start_iter, desc="train", unit="it", disable=bar_disabled(),
+            dynamic_ncols=True,
+        ) as self._bar:
+            self.restart_clock()
+            yield self
+        self._bar = None
+
+    def restart_clock(self) -> None:
+        """Leave out what happened since the last iteration (a validation) from the time per iteration."""
+        self._mark = time.perf_counter()
+
+    def data_ready(self) -> None:
+        """The batch has arrived."""
+        self.meters.update(data=time.perf_counter() - self._mark)
+
+    def step_done(self, iteration: int, losses: Mapping[str, float], lr: float) -> None:
+        """One iteration is over; ``losses`` hold ``loss``, the sum, and its terms."""
+        now = time.perf_counter()
+        self.meters.update(**losses, time=now - self._mark)
+        self._mark = now
+        if self._bar is not None and not self._bar.disable:
+            shown = {name.replace("_loss", ""): f"{value:.3f}" for name, value in losses.items()}
+            self._bar.set_postfix({**shown, "lr": f"{lr:.2g}"}, refresh=False)
+            self._bar.update(1)
+        if iteration % self.period == 0 or iteration == self.max_iter:
+            left = datetime.timedelta(seconds=int(self.meters.time.global_avg * (self.max_iter - iteration)))
+            self.logger.info(
+                "eta: %s  iter: %d  %s  lr: %.6f  max mem: %.0f", left, iteration, self.meters, lr, peak_memory_mb()
+            )
+
+    def finish(self) -> None:
+        """Log the total time."""
+        seconds = time.perf_counter() - self._started
+        done = max(self.meters.time.count if "time" in self.meters.meters else 0, 1)
+        self.logger.info("Total training time: %s (%.4f s / it)", datetime.timedelta(seconds=int(seconds)),
+                         seconds / done)

@@ -1,0 +1,1 @@
+"""Checkpoints, communication between processes, logging and other small things."""

@@ -1,0 +1,250 @@
+"""Checkpoints of a training run, and the gradient clipping that the training scripts import from here."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+from .imports import import_file
+from .miscellaneous import replaced_file
+from .model_serialization import brief, load_state_dict, unwrapped
+
+LAST = "last_checkpoint"
+
+
+class Checkpointer:
+    """Saves and restores model, optimiser and schedule in ``save_dir``.
+
+    A checkpoint is a dict with ``model`` (names without a wrapper's ``module.``), ``optimizer``, ``scheduler`` and
+    whatever else the caller hands to :meth:`save`. The file ``last_checkpoint`` holds the path of the newest one.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        save_dir: str = "",
+        save_to_disk: bool | None = None,
+        logger: logging.Logger | None = None,
+        custom_scheduler: bool = False,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.save_dir = save_dir
+        self.save_to_disk = save_to_disk
+        self.logger = logger or logging.getLogger(__name__)
+        # Part of the interface; the schedule is saved either way, or a resumed run would start it anew.
+        self.custom_scheduler = custom_scheduler
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``save_dir/name.pth`` and make it the last checkpoint; ``kwargs`` come back from :meth:`load`."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": unwrapped(self.model).state_dict()}
+        if self.optimizer is not None:
+            data["optimizer"] = self.optimizer.state_dict()
+        if self.scheduler is not None:
+            data["scheduler"] = self.scheduler.state_dict()
+        data.update(kwargs)
+        path = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info("Saving checkpoint to %s", path)
+        with replaced_file(path) as aside:
+            torch.save(data, aside)
+        self.tag_last_checkpoint(str(path))
+
+    def load(
+        self,
+        f: str | None = None,
+        with_optim: bool = True,
+        update_schedule: bool = False,
+        load_mapping: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Load the last checkpoint of ``save_dir`` if there is one, else the file ``f``, else nothing.
+
+        Args:
+            with_optim: also restore optimiser and schedule.
+            update_schedule: take only the iteration from the checkpoint and the rest of the schedule from the
+                configuration.
+            load_mapping: see :func:`.model_serialization.load_state_dict`. With a mapping the model starts from another
+                model, so the head that the mapping fills (``roi_heads.relation``) may be new.
+
+        Returns:
+            What else the checkpoint holds, ``iteration`` for one.
+
+        Raises:
+            HMLError: the file is missing or damaged, or belongs to another model.
+        """
+        mapping = load_mapping or {}
+        if self.has_checkpoint():
+            f = self.get_checkpoint_file()
+        if not f:
+            self.logger.info("No checkpoint found: the model starts from its initialisation")
+            return {}
+        self.logger.info("Loading checkpoint from %s", f)
+        checkpoint = self._load_file(f)
+        new_parts = sorted({".".join(ours.split(".")[:2]) for ours in mapping})
+        report = load_state_dict(self.model, checkpoint.pop("model"), mapping, new_parts, source=str(f))
+        for what, names in (("left at its initialisation", report.missing), ("not in this model", report.unexpected)):
+            if names:
+                self.logger.info("%d tensors %s: %s", len(names), what, brief(names))
+        optimizer, scheduler = checkpoint.pop("optimizer", None), checkpoint.pop("scheduler", None)
+        if with_optim:
+            self._load_training_state(f, optimizer, scheduler, update_schedule, checkpoint.get("iteration", 0))
+        return checkpoint
+
+    def _load_training_state(
+        self, f: str, optimizer: Any, scheduler: Any, update_schedule: bool, iteration: int
+    ) -> None:
+        if optimizer is not None and self.optimizer is not None:
+            try:
+                self.optimizer.load_state_dict(optimizer)
+            except ValueError as error:
+                raise HMLError(
+                    f"the optimizer state in {f} does not fit this model ({error}); continue with the configuration "
+                    "that wrote it, or start in another OUTPUT_DIR."
+                ) from error
+        if self.scheduler is None:
+            return
+        if update_schedule:
+            self.scheduler.last_epoch = iteration
+            for group, lr in zip(self.scheduler.optimizer.param_groups, self.scheduler.get_lr()):
+                group["lr"] = lr
+        elif scheduler is not None:
+            self.scheduler.load_state_dict(scheduler)
+
+    def has_checkpoint(self) -> bool:
+        """Whether ``save_dir`` holds a run to continue."""
+        return bool(self.save_dir) and (Path(self.save_dir) / LAST).is_file()
+
+    def get_checkpoint_file(self) -> str:
+        """Path of the last checkpoint. The entry may be relative, or absolute from before the folder was moved.
+
+        Raises:
+            HMLError: ``last_checkpoint`` is empty or names a file that is nowhere.
+        """
+        tag = Path(self.save_dir) / LAST
+        entry = tag.read_text(encoding="utf-8").strip()
+        if entry:
+            for path in (Path(self.save_dir) / Path(entry).name, Path(entry), Path(self.save_dir) / entry):
+                if path.is_file():
+                    return str(path)
+        raise HMLError(
+            f"{tag} names {entry or 'nothing'}, which is not there; put the name of {self._others('')} into it, "
+            "or delete it to start anew."
+        )
+
+    def _others(self, bad: str) -> str:
+        """The newest checkpoint other than ``bad``, for messages."""
+        files = [p for p in Path(self.save_dir or ".").glob("model_*.pth") if p.name != Path(bad).name]
+        return max(files, key=lambda p: p.stat().st_mtime).name if files else "an intact checkpoint"
+
+    def tag_last_checkpoint(self, last_filename: str) -> None:
+        """Make ``last_filename`` the checkpoint that the next run continues from."""
+        with replaced_file(Path(self.save_dir) / LAST) as aside:
+            aside.write_text(last_filename, encoding="utf-8")
+
+    def _load_file(self, f: str) -> dict[str, Any]:
+        if not Path(f).is_file():
+            raise HMLError(f"there is no checkpoint {f}; check MODEL.WEIGHT and MODEL.PRETRAINED_DETECTOR_CKPT.")
+        try:
+            loaded = torch.load(f, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise HMLError(
+                f"{f} is not a plain checkpoint of tensors and numbers ({str(error).splitlines()[0]}); "
+                f"if it was cut short, use {self._others(f)} instead (write its name into {LAST})."
+            ) from error
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            raise HMLError(
+                f"{f} is damaged or cut short; use {self._others(f)} instead (write its name into {LAST}), "
+                f"or delete {LAST} to start anew."
+            ) from error
+        if not isinstance(loaded, dict):
+            raise HMLError(f"{f} holds a {type(loaded).__name__}, not a checkpoint; give a .pth file of a run.")
+        return loaded if "model" in loaded else {"model": loaded}
+
+
+class DetectronCheckpointer(Checkpointer):
+    """A :class:`Checkpointer` that also finds files by the names of the catalog (``catalog://...``)."""
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        save_dir: str = "",
+        save_to_disk: bool | None = None,
+        logger: logging.Logger | None = None,
+        custom_scheduler: bool = False,
+    ) -> None:
+        super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, custom_scheduler)
+        self.cfg = cfg.clone()
+
+    def _load_file(self, f: str) -> dict[str, Any]:
+        return super()._load_file(resolve_weights(self.cfg, f))
+
+
+def resolve_weights(cfg: CfgNode, f: str) -> str:
+    """A weights entry of the configuration as a local path.
+
+    Raises:
+        HMLError: it is a URL (nothing is downloaded silently) or not in the catalog.
+    """
+    if f.startswith(("http://", "https://")):
+        raise HMLError(f"{f} would be a download; fetch it yourself and give the path of the file.")
+    if f.startswith("catalog://"):
+        catalog = import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True)
+        return catalog.ModelCatalog.get(f[len("catalog://") :])
+    return f
+
+
+def clip_grad_norm(
+    named_parameters: Sequence[tuple[str, torch.nn.Parameter]],
+    max_norm: float,
+    logger: logging.Logger,
+    clip: bool = False,
+    verbose: bool = False,
+) -> torch.Tensor:
+    """Scale all gradients together so that their common L2 norm is at most ``max_norm``.
+
+    If the norm is infinite or NaN no scaling can help: the gradients are dropped (set to None), so that the optimiser's
+    step leaves every weight and momentum as it is, and the parameters concerned are logged.
+
+    Args:
+        clip: without it the norm is only measured.
+        verbose: log the norm of every gradient, largest first.
+
+    Returns:
+        The norm before scaling, a scalar tensor (0 if there is no gradient).
+    """
+    pairs = [(name, p) for name, p in named_parameters if p.grad is not None]
+    if not pairs:
+        return torch.zeros(())
+    norms = torch.stack([torch.linalg.vector_norm(p.grad.float()).to(pairs[0][1].device) for _, p in pairs])
+    total = torch.linalg.vector_norm(norms)
+    if not torch.isfinite(total):
+        bad = [name for (name, _), ok in zip(pairs, torch.isfinite(norms).tolist()) if not ok]
+        logger.warning("The gradient is infinite or NaN in %s; this step is dropped", brief(bad) or "its overall norm")
+        for _, p in pairs:
+            p.grad = None
+        return total
+    scale = float(max_norm) / (float(total) + 1e-6)
+    if clip and scale < 1:
+        for _, p in pairs:
+            p.grad.mul_(scale)
+    if verbose:
+        lines = [f"gradient norm {float(total):.5f}, limit {float(max_norm):g}"]
+        for norm, (name, p) in sorted(zip(norms.tolist(), pairs), key=lambda item: -item[0]):
+            lines.append(f"  {name:<80s} {norm:.5f}  {tuple(p.shape)}")
+        logger.info("\n".join(lines))
+    return total

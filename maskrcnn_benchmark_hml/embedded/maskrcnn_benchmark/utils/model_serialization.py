@@ -1,0 +1,94 @@
+"""Copies a state dict into a model, name by name, or refuses and says which names or shapes differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+_WRAPPER = "module."
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Names in the model's terms: ``missing`` kept their initial value, ``unexpected`` stayed in the file."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside DistributedDataParallel, or the model itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def strip_wrapper(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same state dict without the ``module.`` that DistributedDataParallel puts before every name."""
+    if state_dict and all(name.startswith(_WRAPPER) for name in state_dict):
+        return {name[len(_WRAPPER) :]: value for name, value in state_dict.items()}
+    return dict(state_dict)
+
+
+def source_name(name: str, load_mapping: Mapping[str, str]) -> str:
+    """The name under which the file holds what the model calls ``name``."""
+    for ours, theirs in load_mapping.items():
+        if ours in name:
+            return name.replace(ours, theirs)
+    return name
+
+
+def brief(names: Sequence[str], shown: int = 4) -> str:
+    """The first few names and how many there are in all."""
+    text = ", ".join(names[:shown])
+    return text if len(names) <= shown else f"{text}, ... ({len(names)} in all)"
+
+
+def load_state_dict(
+    model: torch.nn.Module,
+    loaded_state_dict: Mapping[str, torch.Tensor],
+    load_mapping: Mapping[str, str] | None = None,
+    new_parts: Sequence[str] = (),
+    source: str = "the checkpoint",
+) -> LoadReport:
+    """Load by exact name; everything is checked before the first value is copied.
+
+    Args:
+        load_mapping: part of a name in the model -> part of the name in the file, for modules that start as a copy of
+            another one (the relation head's extractors start as the detector's box head).
+        new_parts: name prefixes that the file need not have: they keep their initialisation.
+        source: what to call the file in messages.
+
+    Raises:
+        HMLError: a name is missing, or a shape differs (a model for another number of classes, mostly).
+    """
+    mapping = load_mapping or {}
+    target = unwrapped(model)
+    own = target.state_dict()
+    given = strip_wrapper(loaded_state_dict)
+    names = {name: source_name(name, mapping) for name in own}
+
+    missing = [name for name, theirs in names.items() if theirs not in given]
+    refused = [
+        name for name in missing if names[name] != name or not any(name.startswith(part + ".") for part in new_parts)
+    ]
+    if refused:
+        raise HMLError(
+            f"{source} lacks {brief([names[name] for name in refused])}; it belongs to another model: "
+            "use the configuration that it was trained with, or another file."
+        )
+    found = {name: given[theirs] for name, theirs in names.items() if theirs in given}
+    wrong = [f"{name} is {tuple(v.shape)}, not {tuple(own[name].shape)}" for name, v in found.items()
+             if v.shape != own[name].shape]
+    if wrong:
+        raise HMLError(
+            f"{source} has other shapes than this model ({brief(wrong, 2)}); check the NUM_CLASSES keys "
+            "(a dataset with another vocabulary?) and the widths in the configuration."
+        )
+    target.load_state_dict(found, strict=False)
+    used = set(names.values())
+    return LoadReport(tuple(found), tuple(missing), tuple(name for name in given if name not in used))

@@ -1,0 +1,104 @@
+"""Tests a trained relation head.
+
+    python relation_test_net.py --config-file FILE OUTPUT_DIR DIR_OF_THE_RUN [KEY VALUE ...]
+
+Tests the last checkpoint in OUTPUT_DIR, else the file MODEL.WEIGHT, on DATASETS.TEST (or on the split that
+DATASETS.TO_TEST names). Results go to OUTPUT_DIR/inference/<dataset>/.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().parents[1]):
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))
+
+from maskrcnn_benchmark.utils.env import setup_environment  # noqa: E402, F401, I001  (the user's set-up comes first)
+
+import torch.distributed as dist  # noqa: E402
+
+from maskrcnn_benchmark.config import cfg  # noqa: E402
+from maskrcnn_benchmark.data import make_data_loader  # noqa: E402
+from maskrcnn_benchmark.engine.inference import inference  # noqa: E402
+from maskrcnn_benchmark.engine.launch import (  # noqa: E402
+    argument_parser,
+    check_run,
+    evaluated_types,
+    merged_config,
+    start_processes,
+)
+from maskrcnn_benchmark.modeling.detector import build_detection_model  # noqa: E402
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer  # noqa: E402
+from maskrcnn_benchmark.utils.collect_env import collect_env_info  # noqa: E402
+from maskrcnn_benchmark.utils.comm import get_rank, get_world_size, synchronize  # noqa: E402
+from maskrcnn_benchmark.utils.logger import setup_logger  # noqa: E402
+from maskrcnn_benchmark.utils.miscellaneous import mkdir  # noqa: E402
+from maskrcnn_benchmark.utils.rng import seed_all  # noqa: E402
+from maskrcnn_benchmark_hml.compat.amp import amp  # noqa: E402
+from maskrcnn_benchmark_hml.errors import HMLError  # noqa: E402
+
+SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
+
+
+def main() -> None:
+    args = argument_parser("Test a relation head").parse_args()
+    run_cfg = merged_config(cfg, args.config_file, args.opts)
+    check_run(run_cfg)
+    split = run_cfg.DATASETS.TO_TEST or "test"
+    if split not in SPLITS:
+        raise HMLError(f"DATASETS.TO_TEST is {split!r}; use one of {', '.join(SPLITS)}.")
+    last = Path(run_cfg.OUTPUT_DIR or ".") / "last_checkpoint"
+    if not last.is_file() and not run_cfg.MODEL.WEIGHT:
+        raise HMLError(
+            f"there is nothing to test: {last} does not exist and MODEL.WEIGHT is empty; "
+            "give OUTPUT_DIR of a trained run, or MODEL.WEIGHT FILE."
+        )
+    distributed = start_processes(run_cfg, args.local_rank)
+
+    logger = setup_logger("maskrcnn_benchmark", "", get_rank())
+    logger.info("Using %d processes", get_world_size())
+    logger.info("Environment:\n%s", collect_env_info())
+    logger.info("Running with config:\n%s", run_cfg)
+
+    seed_all(run_cfg.SOLVER.SEED)
+    model = build_detection_model(run_cfg)
+    model.to(run_cfg.MODEL.DEVICE)
+    amp.init(enabled=run_cfg.DTYPE != "float32", verbose=run_cfg.AMP_VERBOSE)
+    DetectronCheckpointer(run_cfg, model, save_dir=run_cfg.OUTPUT_DIR, logger=logger).load(run_cfg.MODEL.WEIGHT)
+
+    loaders = make_data_loader(
+        cfg=run_cfg, mode="test", is_distributed=distributed, dataset_to_test=run_cfg.DATASETS.TO_TEST
+    )
+    for dataset_name, loader in zip(run_cfg.DATASETS[SPLITS[split]], loaders):
+        folder = None
+        if run_cfg.OUTPUT_DIR:
+            folder = os.path.join(run_cfg.OUTPUT_DIR, "inference", dataset_name)
+            mkdir(folder)
+        inference(
+            run_cfg,
+            model,
+            loader,
+            dataset_name=dataset_name,
+            iou_types=evaluated_types(run_cfg),
+            box_only=run_cfg.MODEL.RPN_ONLY,
+            device=run_cfg.MODEL.DEVICE,
+            expected_results=run_cfg.TEST.EXPECTED_RESULTS,
+            expected_results_sigma_tol=run_cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
+            output_folder=folder,
+            logger=logger,
+        )
+        synchronize()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HMLError as error:
+        print(f"hml: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()

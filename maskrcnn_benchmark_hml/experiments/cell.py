@@ -176,13 +176,16 @@ def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | Non
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
         log_start = log.tell()
+        # Without a width the child's bars are written in full; the parent fits them to its terminal.
+        env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.PIPE,
-            env={**os.environ, "HML_PROGRESS": "1"},
+            env={**env, "HML_PROGRESS": "1"},
             pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
         )
         said = ""
         try:
@@ -207,7 +210,7 @@ def _stop(child: subprocess.Popen) -> None:
     child.terminate()
     try:
         child.wait(timeout=30)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         child.kill()
         child.wait()
 

@@ -127,7 +127,8 @@ def run_demo(args: argparse.Namespace) -> int:
         raise HMLError(f"there is no config file {config}; give an existing file to --config")
     if args.data is not None and not args.data.is_dir():
         raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     start = time.monotonic()
     data = args.data or prepare_data(args.out)
     seeds = list(range(args.seeds))

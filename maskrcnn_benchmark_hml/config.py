@@ -125,6 +125,8 @@ KEYS: tuple[Key, ...] = tuple(
         ("FISHER.MODE", "mean", _one_of("mean", "ema"), "eq. 8: running mean; 'ema' as in the released code"),
         ("FISHER.EMA", 0.5, _number(0, 1), "share of the new square in F under 'ema'"),
         ("IMPORTANCE.INTERVAL", 0, _number(0), "iterations per interval of eq. 9; 0 = the whole stage"),
+        ("IMPORTANCE.CONTRIBUTION", "descent", _one_of("descent", "released"), "eq. 11 with its sign repaired, or the "
+         "misprint that the released code follows (it rewards uphill moves)"),
         ("IMPORTANCE.EPS", 1e-30, _number(0, above=True), "eps of eq. 9; keep far below F dtheta^2 / 2"),
         # -- running
         ("VAL_METRIC", "R", _one_of("R", "mR"), "what validation returns to the plateau schedule: R@100 or mR@100"),

@@ -52,5 +52,5 @@ class Interrupt:
 
     def leave(self, folder: str, iteration: int) -> None:
         """End the process with status 128 + signal, saying how to go on."""
-        _log.info("HML: interrupted at iteration %d; saved in %s; run the same command again to go on", iteration, folder)
+        _log.info("HML: interrupted at iteration %d and saved in %s; the same command resumes", iteration, folder)
         sys.exit(128 + self.signal)

@@ -96,8 +96,9 @@ def prepare(cfg: CfgNode) -> Plan:
     for stage in stages:
         if sum(per_class[i] for i in stage.labels) == 0:
             raise HMLError(
-                f"{stage.title()} is empty: none of its predicates ({', '.join(rel_classes[i] for i in stage.labels[:3])}"
-                ", ...) occurs in the training split; use a tree made for this dataset (hml tree --help)"
+                f"{stage.title()} is empty: none of its predicates "
+                f"({', '.join(rel_classes[i] for i in stage.labels[:3])}, ...) occurs in the "
+                "training split; use a tree made for this dataset (hml tree --help)"
             )
     plan = Plan(tree, stages, name, content, len(rel_classes), _bound_settings(cfg, tree), cfg.OUTPUT_DIR)
     _check_folder(plan, Path(cfg.OUTPUT_DIR))

@@ -77,21 +77,15 @@ class HML:
         count = sum(p.numel() for _, p in named)
         self.tracker = ImportanceTracker(
             named, fisher_mode=self.hml.FISHER.MODE, ema=self.hml.FISHER.EMA, interval=self.hml.IMPORTANCE.INTERVAL,
-            eps=self.hml.IMPORTANCE.EPS,
+            eps=self.hml.IMPORTANCE.EPS, contribution=self.hml.IMPORTANCE.CONTRIBUTION,
         )
         _log.info("HML: F, Omega and MR act on %d tensors, P = %s parameters under %s", len(named), f"{count:,}",
                   self._prefix + " and ".join(sorted({n.split(".")[0] for n in self._tracked_names})))
         if self.memory is not None and self.hml.MR.WEIGHT > 0:
-            device = named[0][1].device
-            take = lambda source: {n: source[n].to(device) for n in self._tracked_names}  # noqa: E731
-            theta_star = self.teacher_parameters(device) or take(self.memory.head)
-            if self.hml.MR.MODE == "l2":
-                fisher = {n: torch.ones_like(t) for n, t in theta_star.items()}
-                omega = {n: torch.zeros_like(t) for n, t in theta_star.items()}
-            else:
-                fisher, omega = take(self.memory.fisher), take(self.memory.omega)
-            mode = "released" if self.hml.MR.MODE == "released" else "paper"
-            self.reconstruction = ModelReconstruction(named, theta_star, fisher, omega, self.hml.MR.WEIGHT, mode)
+            theta_star = self.teacher_parameters(named[0][1].device) or self.memory.head
+            self.reconstruction = ModelReconstruction(
+                named, theta_star, self.memory.fisher, self.memory.omega, self.hml.MR.WEIGHT, self.hml.MR.MODE
+            )
             _log.info("HML: MR pulls each parameter by %.3e of its distance to theta* per unit learning rate (mean)",
                       self.reconstruction.pull)
 

@@ -30,7 +30,7 @@ class DatasetCatalog:
         base, _, split = name.rpartition("_")
         if base not in DatasetCatalog.DATASETS or split not in _SPLITS:
             known = ", ".join(f"{d}_{s}" for d in DatasetCatalog.DATASETS for s in _SPLITS)
-            raise HMLError(f"DATASETS names {name!r}, which is not in the catalog; use one of {known}.")
+            raise HMLError(f"DATASETS names {name!r}, which is not in the catalog; use one of {known}")
         head = cfg.MODEL.ROI_RELATION_HEAD
         folder = Path(DatasetCatalog.DATA_DIR)
         args: dict[str, Any] = {key: str(folder / file) for key, file in DatasetCatalog.DATASETS[base].items()}
@@ -51,4 +51,4 @@ class ModelCatalog:
 
     @staticmethod
     def get(name: str) -> str:
-        raise HMLError(f"MODEL.WEIGHT is catalog://{name}, which would be a download; set it to a local file or to ''.")
+        raise HMLError(f"MODEL.WEIGHT is catalog://{name}, which would be a download; set it to a local file or to ''")

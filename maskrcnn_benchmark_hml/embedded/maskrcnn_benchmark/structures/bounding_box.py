@@ -66,7 +66,9 @@ class BoxList:
         self.extra_fields.update(bbox.extra_fields)
         self.triplet_extra_fields = list(dict.fromkeys(self.triplet_extra_fields + bbox.triplet_extra_fields))
 
-    def _derived(self, boxes: Tensor, size: tuple[int, int], mode: str, method: str | None = None, *args: Any) -> BoxList:
+    def _derived(
+        self, boxes: Tensor, size: tuple[int, int], mode: str, method: str | None = None, *args: Any
+    ) -> BoxList:
         """New boxes with this list's fields; fields that are not tensors go through their own ``method``."""
         result = BoxList(boxes, size, mode)
         for name, value in self.extra_fields.items():

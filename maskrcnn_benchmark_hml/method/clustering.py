@@ -1,0 +1,101 @@
+"""Grouping predicates by meaning (eq. 1-2), and the decisions by hand that may follow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import HMLError
+from .vectors import WordVectors, embed_phrase
+
+
+def frequency_order(predicates: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """The predicates from most to least frequent; ties keep the index order."""
+    return sorted(predicates, key=lambda name: -counts[name])
+
+
+def cluster_predicates(
+    order: Sequence[str], vectors: WordVectors, threshold: float, skip_words: Collection[str] = ()
+) -> list[list[str]]:
+    """Group predicates greedily in the given order (eq. 1-2).
+
+    Each predicate's vector v = DWE(x) is compared by cosine similarity with every group's representative R_i. The
+    most similar group takes it if the similarity is at least T_SS, and R_i becomes (n R_i + v) / (n + 1); otherwise
+    a group with R = v begins.
+
+    Returns:
+        Groups in the order of their first members, members in the order given.
+
+    Raises:
+        HMLError: a word or a predicate without vector, or with the zero vector, which has no direction.
+    """
+    groups: list[list[str]] = []
+    representatives: list[np.ndarray] = []
+    for name in order:
+        v = embed_phrase(vectors, name, skip_words)
+        norm = np.linalg.norm(v)
+        if norm == 0:
+            raise HMLError(f"the vector of predicate {name!r} in {vectors.name} is zero; use other vectors")
+        similarity = [float(r @ v / (np.linalg.norm(r) * norm)) if r.any() else -1.0 for r in representatives]
+        best = int(np.argmax(similarity)) if similarity else -1
+        if best >= 0 and similarity[best] >= threshold:
+            n = len(groups[best])
+            representatives[best] = (n * representatives[best] + v) / (n + 1)
+            groups[best].append(name)
+        else:
+            groups.append([name])
+            representatives.append(v)
+    return groups
+
+
+def check_overrides(
+    overrides: Mapping[str, Any], predicates: Sequence[str], num_layers: int
+) -> dict[str, dict[str, Any]]:
+    """Overrides in their full form, predicate -> {"group": predicate, "layer": int}; either key may be absent.
+
+    Accepts the short forms predicate -> "predicate" (join its group; its own name: a group of its own) and
+    predicate -> layer.
+
+    Raises:
+        HMLError: an unknown predicate or key, or a layer outside 1..K.
+    """
+    full: dict[str, dict[str, Any]] = {}
+    for name, entry in overrides.items():
+        if name not in predicates:
+            raise HMLError(f"an override names {name!r}, which is no predicate; correct the name")
+        if isinstance(entry, str):
+            entry = {"group": entry}
+        elif isinstance(entry, int) and not isinstance(entry, bool):
+            entry = {"layer": entry}
+        if not isinstance(entry, Mapping) or not entry or set(entry) - {"group", "layer"}:
+            raise HMLError(f"the override of {name!r} is {entry!r}; give a group's predicate, a layer, or both by name")
+        if "group" in entry and entry["group"] not in predicates:
+            raise HMLError(f"the override of {name!r} names the group of {entry['group']!r}, which is no predicate")
+        layer = entry.get("layer", 1)
+        if not isinstance(layer, int) or isinstance(layer, bool) or not 1 <= layer <= num_layers:
+            raise HMLError(f"the override of {name!r} gives layer {layer!r}; layers run from 1 to {num_layers}")
+        full[name] = dict(entry)
+    return full
+
+
+def apply_group_overrides(
+    groups: list[list[str]], overrides: Mapping[str, Mapping[str, Any]], order: Sequence[str]
+) -> list[list[str]]:
+    """Move predicates between groups as the overrides say, then restore the frequency order within and between."""
+    groups = [list(group) for group in groups]
+    for name, entry in overrides.items():
+        if "group" not in entry:
+            continue
+        for group in groups:
+            if name in group:
+                group.remove(name)
+        home = next((group for group in groups if entry["group"] in group), None)
+        if home is None:
+            groups.append([name])
+        else:
+            home.append(name)
+    rank = {name: position for position, name in enumerate(order)}
+    kept = [sorted(group, key=rank.__getitem__) for group in groups if group]
+    return sorted(kept, key=lambda group: rank[group[0]])

@@ -1,0 +1,303 @@
+"""The predicate tree: groups of like predicates, split into layers from coarse to fine (eq. 1-2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import HMLError
+from .clustering import apply_group_overrides, check_overrides, cluster_predicates, frequency_order
+from .tree_file import read_tree_file, write_json_aside
+from .vectors import WordVectors
+
+BACKGROUND = "__background__"
+
+# Human actions of VG150 that are fine although nothing coarser shares their group (method section of the paper).
+VG_ACTIONS = (
+    "looking at", "playing", "says", "eating", "walking in", "watching", "using", "riding", "carrying", "holding",
+)  # fmt: skip
+
+# The released code's splits of VG's 50 predicates by frequency rank, by number of layers.
+RELEASED_BOUNDARIES = {1: (), 2: (10,), 3: (10, 35), 4: (10, 20, 35)}
+
+
+@dataclass(frozen=True)
+class PredicateTree:
+    """A predicate tree, checked when made: groups and layers cover each predicate once, no layer is empty.
+
+    Attributes:
+        predicates: names in the dataset's index order, without background.
+        groups: each most frequent first; the groups ordered by their first member.
+        layers: predicate -> layer, 1 (coarse) to K (fine).
+        counts: predicate -> relations in the training split.
+        num_layers: K.
+        builder: ``clustered`` or ``frequency``.
+        threshold: T_SS of the clustering, None without one; it belongs to the vectors.
+        vectors: name of the word vectors, None without clustering.
+        vectors_digest: SHA-256 of the vectors' file.
+        overrides: predicate -> {"group": predicate, "layer": int}, what was decided by hand.
+        actions: predicates put into the last layer if alone in their group.
+        skip_words: words left out of DWE.
+    """
+
+    predicates: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    layers: dict[str, int]
+    counts: dict[str, int]
+    num_layers: int
+    builder: str
+    threshold: float | None = None
+    vectors: str | None = None
+    vectors_digest: str | None = None
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    actions: tuple[str, ...] = ()
+    skip_words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = set(self.predicates)
+        _check_names(self.predicates)
+        members = [name for group in self.groups for name in group]
+        for what, given in (("groups", members), ("layers", list(self.layers)), ("counts", list(self.counts))):
+            odd = sorted(set(given) - names)
+            if odd:
+                raise HMLError(f"the tree's {what} name {odd[0]!r}, which is no predicate; correct the name")
+            if len(given) != len(names):
+                name = next((n for n in self.predicates if given.count(n) != 1), "")
+                raise HMLError(f"the tree's {what} name {name!r} {given.count(name)} times; each predicate once")
+        for name, layer in self.layers.items():
+            if not 1 <= layer <= self.num_layers:
+                raise HMLError(f"the tree puts {name!r} into layer {layer}; layers run from 1 to {self.num_layers}")
+        for name, count in self.counts.items():
+            if count < 0:
+                raise HMLError(f"the tree's count of {name!r} is {count}; counts cannot be negative")
+        for k in range(1, self.num_layers + 1):
+            if k not in self.layers.values():
+                raise HMLError(
+                    f"layer {k} of {self.num_layers} of the tree is empty, so stage {k} would have no data; "
+                    "use fewer layers, another threshold or boundary, or an override"
+                )
+
+    def layer(self, k: int) -> tuple[str, ...]:
+        """The predicates of layer k (1..K), most frequent first."""
+        if not 1 <= k <= self.num_layers:
+            raise HMLError(f"the tree has no layer {k}; its layers are 1 to {self.num_layers}")
+        return tuple(name for name in frequency_order(self.predicates, self.counts) if self.layers[name] == k)
+
+    def layer_indices(self, k: int, rel_classes: Sequence[str]) -> list[int]:
+        """Class indices (ascending, background excluded) of layer k in a host's ``rel_classes``."""
+        self.check_vocabulary(rel_classes)
+        chosen = set(self.layer(k))
+        return [index for index, name in enumerate(rel_classes) if name in chosen]
+
+    def coarse_of(self, name: str) -> str:
+        """The most frequent predicate of a predicate's group: what it is called coarsely."""
+        for group in self.groups:
+            if name in group:
+                return group[0]
+        raise HMLError(f"the tree has no predicate {name!r}; check the vocabulary")
+
+    def check_vocabulary(self, rel_classes: Sequence[str]) -> None:
+        """HMLError unless ``rel_classes`` is background followed by exactly the tree's predicates, in any order."""
+        if not rel_classes or rel_classes[0] != BACKGROUND:
+            raise HMLError(f"class 0 of the predicates must be {BACKGROUND}; check the dataset's vocabulary file")
+        here, there = set(self.predicates), set(rel_classes[1:])
+        if here != there or len(rel_classes) != len(here) + 1:
+            lacking = ", ".join(sorted(there - here)[:5])
+            extra = ", ".join(sorted(here - there)[:5])
+            parts = [f"not in the tree: {lacking}" if lacking else "", f"only in the tree: {extra}" if extra else ""]
+            reason = "; ".join(part for part in parts if part) or "a predicate is listed twice"
+            raise HMLError(f"tree and dataset have different predicates ({reason}); build a tree with hml tree --data")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what training depends on: predicates, groups, layers. Hexadecimal."""
+        content = [self.predicates, self.groups, sorted(self.layers.items()), self.num_layers]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the tree as a small readable JSON file, aside first."""
+        write_json_aside(path, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PredicateTree:
+        """Read a tree file; HMLError names what is wrong with it."""
+        return cls(**read_tree_file(path))
+
+    def describe(self) -> str:
+        """The tree for reading: what made it, its layers, and each group with counts and layers."""
+        total = max(1, sum(self.counts.values()))
+        sizes = f"{len(self.predicates)} predicates, {len(self.groups)} groups, K = {self.num_layers}"
+        made = f"{self.builder} tree: {sizes}"
+        if self.vectors is not None:
+            made += f"; groups by {self.vectors} (T_SS = {self.threshold:g})"
+        lines = [made]
+        for k in range(1, self.num_layers + 1):
+            names = self.layer(k)
+            share = sum(self.counts[name] for name in names) / total
+            lines.append(f"layer {k}: {len(names)} predicates, {share:.1%} of the relations: {', '.join(names)}")
+        lines.append("groups (layer in brackets):")
+        for group in self.groups:
+            lines.append("  " + ", ".join(f"{name} [{self.layers[name]}] {self.counts[name]:,}" for name in group))
+        if self.overrides:
+            lines.append("overrides: " + json.dumps(self.overrides))
+        lines.append(f"digest {self.digest[:16]}")
+        return "\n".join(lines)
+
+
+def _check_names(predicates: Sequence[str]) -> None:
+    if not predicates:
+        raise HMLError("there is no predicate to build a tree from; check the vocabulary")
+    for name in predicates:
+        if not isinstance(name, str) or not name.strip() or name == BACKGROUND:
+            raise HMLError(f"{name!r} is no predicate; list the names without {BACKGROUND}")
+        if list(predicates).count(name) > 1:
+            raise HMLError(f"the predicate {name!r} is listed twice; list each once")
+
+
+def _check_counts(predicates: Sequence[str], counts: Mapping[str, int]) -> dict[str, int]:
+    for name in predicates:
+        if name not in counts:
+            raise HMLError(f"there is no count for the predicate {name!r}; count the training split (0 is allowed)")
+        if isinstance(counts[name], bool) or int(counts[name]) != counts[name] or counts[name] < 0:
+            raise HMLError(f"the count of {name!r} is {counts[name]!r}; counts are whole numbers, 0 or more")
+    odd = [name for name in counts if name not in predicates]
+    if odd:
+        raise HMLError(f"there is a count for {odd[0]!r}, which is no predicate; correct the name")
+    return {name: int(counts[name]) for name in predicates}
+
+
+def build_clustered_tree(
+    predicates: Sequence[str],
+    counts: Mapping[str, int],
+    vectors: WordVectors,
+    *,
+    threshold: float = 0.70,
+    num_layers: int = 2,
+    actions: Sequence[str] = VG_ACTIONS,
+    overrides: Mapping[str, Any] | None = None,
+    skip_words: Sequence[str] = (),
+) -> PredicateTree:
+    """Cluster predicates by meaning, then layer each group by frequency rank (eq. 1-2).
+
+    Predicates are visited from most to least frequent (ties in index order). Within a group rank r (from 0) goes to
+    layer min(r + 1, K); a predicate of ``actions`` alone in its group goes to layer K; overrides have the last word.
+
+    Args:
+        predicates: names in index order.
+        counts: predicate -> relations in the training split.
+        vectors: word vectors.
+        threshold: T_SS, the cosine similarity that joins a group, in [-1, 1]; it belongs to the vectors
+            (GloVe 840B .70, word2vec GoogleNews .65, GloVe 6B near .86).
+        num_layers: K, at least 1.
+        actions: human actions; every name must be a predicate, except that the default list may exceed a vocabulary.
+        overrides: predicate -> {"group": predicate, "layer": int}, either key alone, or just the predicate or int.
+        skip_words: words left out of DWE.
+
+    Raises:
+        HMLError: a word or predicate without vector, an unknown name, an empty layer, a value out of range.
+    """
+    _check_names(predicates)
+    counts = _check_counts(predicates, counts)
+    if not -1 <= threshold <= 1:
+        raise HMLError(f"the threshold is {threshold}; a cosine similarity lies in [-1, 1]")
+    if num_layers < 1:
+        raise HMLError(f"the number of layers is {num_layers}; a tree has at least one")
+    known = tuple(name for name in actions if name in predicates)
+    odd = [name for name in actions if name not in predicates]
+    if odd and tuple(actions) != VG_ACTIONS:
+        raise HMLError(f"the action list names {odd[0]!r}, which is no predicate; correct the name")
+    overrides = check_overrides(overrides or {}, predicates, num_layers)
+    order = frequency_order(predicates, counts)
+    groups = cluster_predicates(order, vectors, threshold, skip_words)
+    groups = apply_group_overrides(groups, overrides, order)
+    layers = {name: min(rank + 1, num_layers) for group in groups for rank, name in enumerate(group)}
+    layers.update({group[0]: num_layers for group in groups if len(group) == 1 and group[0] in known})
+    return _tree(
+        predicates, counts, groups, layers, num_layers, overrides, "clustered",
+        threshold=float(threshold), vectors=vectors.name, vectors_digest=vectors.digest,
+        actions=known, skip_words=tuple(skip_words),
+    )  # fmt: skip
+
+
+def build_frequency_tree(
+    predicates: Sequence[str],
+    counts: Mapping[str, int],
+    *,
+    boundaries: Sequence[int] | None = None,
+    num_layers: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    vectors: WordVectors | None = None,
+    threshold: float = 0.70,
+    skip_words: Sequence[str] = (),
+) -> PredicateTree:
+    """Layer the predicates by frequency rank alone, as the released code does.
+
+    Args:
+        predicates: names in index order.
+        counts: predicate -> relations in the training split.
+        boundaries: ascending ranks at which the next layer begins: (10,) gives the ranks [0, 10) and [10, end).
+            None takes the released code's for ``num_layers``: (10,), (10, 35) or (10, 20, 35).
+        num_layers: K; None follows from the boundaries (2 without them).
+        overrides: as in :func:`build_clustered_tree`.
+        vectors: with them the groups, which the layers here do not depend on, are clustered (for the report that
+            asks what a fine prediction would be called coarsely); without, each predicate is its own group.
+        threshold: T_SS of that clustering.
+        skip_words: words left out of DWE.
+
+    Raises:
+        HMLError: boundaries that do not ascend, exceed the predicates or contradict ``num_layers``; unknown names.
+    """
+    _check_names(predicates)
+    counts = _check_counts(predicates, counts)
+    if boundaries is None:
+        if (num_layers or 2) not in RELEASED_BOUNDARIES:
+            raise HMLError(f"there is no released split into {num_layers} layers; give the boundaries")
+        boundaries = RELEASED_BOUNDARIES[num_layers or 2]
+    if num_layers is not None and len(boundaries) != num_layers - 1:
+        raise HMLError(f"{num_layers} layers have {num_layers - 1} boundaries between them, not {len(boundaries)}")
+    num_layers = len(boundaries) + 1
+    edges = [0, *boundaries, len(predicates)]
+    if any(low >= high for low, high in zip(edges, edges[1:])):
+        raise HMLError(
+            f"the boundaries {list(boundaries)} must ascend between 0 and {len(predicates)}, the number of predicates"
+        )
+    overrides = check_overrides(overrides or {}, predicates, num_layers)
+    order = frequency_order(predicates, counts)
+    if vectors is None:
+        groups = [[name] for name in order]
+    else:
+        groups = cluster_predicates(order, vectors, threshold, skip_words)
+    groups = apply_group_overrides(groups, overrides, order)
+    layers = {name: 1 + sum(rank >= edge for edge in boundaries) for rank, name in enumerate(order)}
+    source = {} if vectors is None else {
+        "threshold": float(threshold), "vectors": vectors.name, "vectors_digest": vectors.digest,
+        "skip_words": tuple(skip_words),
+    }  # fmt: skip
+    return _tree(predicates, counts, groups, layers, num_layers, overrides, "frequency", **source)
+
+
+def _tree(
+    predicates: Sequence[str],
+    counts: dict[str, int],
+    groups: list[list[str]],
+    layers: dict[str, int],
+    num_layers: int,
+    overrides: dict[str, dict[str, Any]],
+    builder: str,
+    **source: Any,
+) -> PredicateTree:
+    layers.update({name: entry["layer"] for name, entry in overrides.items() if "layer" in entry})
+    return PredicateTree(
+        predicates=tuple(predicates),
+        groups=tuple(tuple(group) for group in groups),
+        layers={name: layers[name] for name in predicates},
+        counts=counts,
+        num_layers=num_layers,
+        builder=builder,
+        overrides=overrides,
+        **source,
+    )

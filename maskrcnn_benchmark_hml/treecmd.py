@@ -1,0 +1,172 @@
+"""``hml tree``: build a predicate tree from word vectors and a dataset's counts, print it, save it, draw it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from .errors import HMLError
+from .method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
+from .method.tree_file import read_json
+from .method.vectors import WordVectors, load_vectors
+
+H5_NAME = "VG-SGG-with-attri.h5"
+DICT_NAME = "VG-SGG-dicts-with-attri.json"
+
+DESCRIPTION = """\
+Builds the predicate tree that decides which predicates each stage of HML learns.
+
+The default builder clusters the predicates by the meaning of their words and puts the most frequent of each group into
+layer 1; `--builder frequency` layers by frequency alone. Counts come from the training split of a dataset folder, or
+from a JSON file: {"predicates": [names in index order], "counts": {name: number}}; a tree file will do.
+"""
+
+EPILOG = """\
+examples:
+  hml tree --data DIR --vectors glove.840B.300d.txt --out tree.json --png tree.png
+  hml tree --counts counts.json --vectors GoogleNews.bin --threshold 0.65 --skip-words a and of to
+  hml tree --data DIR --builder frequency --boundaries 10 35
+  hml tree --show tree.json --png tree.png
+then train with it:  hml run ... HML.ENABLED True HML.TREE.FILE tree.json
+"""
+
+
+def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Describe ``hml tree``; the parsed arguments carry its handler."""
+    parser = subparsers.add_parser(
+        "tree",
+        help="build, print or draw a predicate tree",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", metavar="DIR", help=f"dataset folder with {H5_NAME} and {DICT_NAME}")
+    source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts")
+    source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree instead of building one")
+    parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered")
+    parser.add_argument("--vectors", metavar="FILE", help="word2vec text or binary, GloVe text, or glove.6B.*.pt")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.70,
+        help="T_SS, cosine similarity that joins a group (default 0.70, for GloVe 840B; GoogleNews .65, GloVe 6B .86)",
+    )
+    parser.add_argument("--layers", type=int, metavar="K", help="number of layers (default 2)")
+    parser.add_argument(
+        "--boundaries", type=int, nargs="+", metavar="RANK", help="frequency builder: ranks where the next layer begins"
+    )
+    parser.add_argument(
+        "--actions",
+        nargs="*",
+        metavar="NAME",
+        help="human actions, put into the last layer if alone in a group (default: the paper's for VG, as far as "
+        "the vocabulary has them; none given: no such rule)",
+    )
+    parser.add_argument(
+        "--overrides", metavar="FILE", help='JSON, decided by hand: {"predicate": {"group": "predicate", "layer": 2}}'
+    )
+    parser.add_argument("--skip-words", nargs="+", default=(), metavar="WORD", help="words left out of the mean vector")
+    parser.add_argument("--out", metavar="FILE", help="save the tree as JSON")
+    parser.add_argument("--png", metavar="FILE", help="draw the tree")
+    parser.set_defaults(handler=run_tree)
+
+
+def run_tree(args: argparse.Namespace) -> int:
+    """``hml tree``; returns the exit code. Nothing is written unless the whole tree could be built."""
+    tree = PredicateTree.load(args.show) if args.show else _build(args)
+    if args.out:
+        tree.save(args.out)
+    if args.png:
+        from .report.tree_figure import draw_tree
+
+        draw_tree(tree, args.png)
+    print(tree.describe())
+    for path in (args.out, args.png):
+        if path:
+            print(f"wrote {path}")
+    return 0
+
+
+def _build(args: argparse.Namespace) -> PredicateTree:
+    if args.builder == "clustered" and not args.vectors:
+        raise HMLError("the clustered builder needs word vectors; give --vectors FILE or --builder frequency")
+    if args.builder == "clustered" and args.boundaries:
+        raise HMLError("--boundaries belongs to --builder frequency; the clustered builder takes --layers")
+    predicates, counts = read_dataset_counts(args.data) if args.data else read_counts(args.counts)
+    overrides = _overrides(args.overrides)
+    common: dict[str, Any] = {"overrides": overrides, "threshold": args.threshold, "skip_words": tuple(args.skip_words)}
+    vectors = _vectors(args.vectors, predicates) if args.vectors else None
+    if args.builder == "frequency":
+        return build_frequency_tree(
+            predicates, counts, boundaries=args.boundaries, num_layers=args.layers, vectors=vectors, **common
+        )
+    actions = VG_ACTIONS if args.actions is None else tuple(args.actions)
+    layers = 2 if args.layers is None else args.layers
+    return build_clustered_tree(predicates, counts, vectors, num_layers=layers, actions=actions, **common)
+
+
+def _vectors(path: str, predicates: list[str]) -> WordVectors:
+    words = {word for name in predicates for word in name.split()}
+    size = Path(path).stat().st_size if Path(path).is_file() else 0
+    # Reading a whole GloVe or GoogleNews file takes minutes.
+    with tqdm(total=size, unit="B", unit_scale=True, desc="word vectors", disable=None) as bar:
+        return load_vectors(path, words=words, progress=bar.update)
+
+
+def _overrides(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    content = read_json(path, "override file")
+    if not isinstance(content, dict):
+        raise HMLError(f"the override file {path} must hold one object, predicate -> group or layer; rewrite it")
+    return content
+
+
+def read_counts(path: str | Path) -> tuple[list[str], dict[str, int]]:
+    """Predicates in index order and their counts out of ``{"predicates": [...], "counts": {...}}``."""
+    content = read_json(path, "counts file")
+    if not isinstance(content, dict) or not isinstance(content.get("predicates"), list):
+        raise HMLError(f'the counts file {path} must hold {{"predicates": [...], "counts": {{...}}}}; rewrite it')
+    counts = content.get("counts")
+    if not isinstance(counts, dict) or not all(isinstance(n, int) for n in counts.values()):
+        raise HMLError(f'"counts" in {path} must map each predicate to a whole number; rewrite it')
+    return content["predicates"], counts
+
+
+def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
+    """Predicates in index order and their relation counts in the training split (split 0) of a dataset folder.
+
+    The vocabulary file's own ``predicate_count`` is not used: it counts raw Visual Genome.
+
+    Raises:
+        HMLError: a missing or damaged file, or a predicate index outside the vocabulary.
+    """
+    folder = Path(folder)
+    vocabulary = read_json(folder / DICT_NAME, "vocabulary")
+    h5_path = folder / H5_NAME
+    if not h5_path.is_file():
+        raise HMLError(f"{h5_path} does not exist; give a dataset folder (see: hml data --help)")
+    try:
+        names = {int(index): name for index, name in vocabulary["idx_to_predicate"].items()}
+        predicates = [names[index] for index in range(1, len(names) + 1)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HMLError(f"{folder / DICT_NAME} has no idx_to_predicate numbered from 1; run hml data check") from error
+    try:
+        with h5py.File(h5_path, "r") as file:
+            train = file["split"][:] == 0
+            first, last = file["img_to_first_rel"][:][train], file["img_to_last_rel"][:][train]
+            labels = file["predicates"][:].reshape(-1)
+    except (OSError, KeyError) as error:
+        raise HMLError(f"{h5_path} is damaged or lacks a field ({error}); run hml data check {folder}") from error
+    spans = [labels[low : high + 1] for low, high in zip(first, last) if low >= 0]
+    chosen = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
+    if chosen.size and not 1 <= chosen.min() <= chosen.max() <= len(predicates):
+        raise HMLError(f"{h5_path} has a predicate index outside 1..{len(predicates)}; run hml data check {folder}")
+    tally = np.bincount(chosen, minlength=len(predicates) + 1)
+    return predicates, {name: int(tally[index]) for index, name in enumerate(predicates, 1)}

@@ -1,0 +1,1 @@
+"""The model: backbone, region proposals, box head and relation head."""

@@ -1,0 +1,1 @@
+"""The heads that work on boxes."""

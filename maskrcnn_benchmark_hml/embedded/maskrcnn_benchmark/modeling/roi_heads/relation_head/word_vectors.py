@@ -1,0 +1,65 @@
+"""Initial embeddings of the object classes."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.method.vectors import load_vectors
+
+logger = logging.getLogger(__name__)
+
+
+def obj_edge_vectors(names: Sequence[str], wv_dir: str, wv_type: str = "glove.6B", wv_dim: int = 300) -> Tensor:
+    """(len(names), wv_dim) word vectors of class names.
+
+    A name without a vector takes that of its longest word; failing that, normal numbers seeded by the name.
+
+    Args:
+        wv_dir: folder with ``<wv_type>.<wv_dim>d.pt`` or ``.txt``, or a file of word vectors, or ``""``: normal
+            numbers for every name. Nothing is ever downloaded.
+
+    Raises:
+        HMLError: there is no such file, or its vectors have another length.
+    """
+    if not wv_dir:
+        logger.info('GLOVE_DIR is "": class embeddings of length %d start from N(0, 1), seeded by the name', wv_dim)
+        return torch.stack([_random_vector(name, wv_dim) for name in names])
+    longest = {name: max(name.split(" "), key=len) for name in names}
+    vectors = load_vectors(_find(wv_dir, wv_type, wv_dim), wv_dim, words={*longest, *longest.values()})
+    rows, drawn = [], []
+    for name in names:
+        word = name if name in vectors else longest[name]
+        if word in vectors:
+            rows.append(torch.from_numpy(vectors[word].copy()))
+        else:
+            rows.append(_random_vector(name, wv_dim))
+            drawn.append(name)
+    if drawn:
+        logger.info("no vector in %s, drawn from N(0, 1) instead: %s", vectors.name, ", ".join(drawn))
+    return torch.stack(rows)
+
+
+def _find(wv_dir: str, wv_type: str, wv_dim: int) -> Path:
+    folder = Path(wv_dir)
+    if folder.is_file():
+        return folder
+    stem = f"{wv_type}.{wv_dim}d"
+    for path in (folder / f"{stem}.pt", folder / f"{stem}.txt"):
+        if path.is_file():
+            return path
+    raise HMLError(
+        f"GLOVE_DIR {str(wv_dir)!r} has no {stem}.pt or {stem}.txt; put one there, name a file of word vectors, "
+        'or set GLOVE_DIR "" to start from random embeddings'
+    )
+
+
+def _random_vector(name: str, dim: int) -> Tensor:
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    return torch.randn(dim, generator=generator)

@@ -123,7 +123,7 @@ KEYS: tuple[Key, ...] = tuple(
          "control with weight 1 for every parameter (plain L2 to theta*)"),
         ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M more)"),
         ("FISHER.MODE", "mean", _one_of("mean", "ema"), "eq. 8: running mean; 'ema' as in the released code"),
-        ("FISHER.EMA", 0.5, _number(0, 1), "share of the new square in F under 'ema'"),
+        ("FISHER.EMA", 0.5, _number(0, 1, above=True), "share of the new square in F under 'ema'"),
         ("IMPORTANCE.INTERVAL", 0, _number(0), "iterations per interval of eq. 9; 0 = the whole stage"),
         ("IMPORTANCE.CONTRIBUTION", "descent", _one_of("descent", "released"), "eq. 11 with its sign repaired, or the "
          "misprint that the released code follows (it rewards uphill moves)"),
@@ -265,3 +265,10 @@ def settings_page() -> str:
     rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
     rows += [f"| `HML.{k.name}` | `{k.default!r}` | {k.allowed} | {k.doc} |" for k in KEYS]
     return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print("# Settings\n\nEvery key below `HML.`, given on the command line as `HML.KEY VALUE` or in the config file.")
+    print("Lists are typed `a,b` or `(a,b)`. Equation numbers are the paper's. This page is made by")
+    print("`python -m maskrcnn_benchmark_hml.config > docs/settings.md`.\n")
+    print(settings_page(), end="")

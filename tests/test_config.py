@@ -1,0 +1,85 @@
+"""Every HML key: defaults in range, wrong values refused with the key's name, options as users type them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml import config
+from maskrcnn_benchmark_hml.config import KEYS, add_hml_config, check_config, merge_profile, normalise_options
+from maskrcnn_benchmark_hml.errors import HMLError
+
+WRONG = {
+    "ENABLED": "2", "PROFILE": "best", "SEED": "-1", "CONTROL": "magic", "TREE.FILE": "(1,2)",
+    "TREE.BUILDER": "random", "TREE.VECTORS": "3", "TREE.THRESHOLD": "1.5", "TREE.LAYERS": "0",
+    "TREE.BOUNDARIES": "(20,10)", "TREE.OVERRIDES": "1", "STAGES.LABELS": "most", "STAGES.ITERATIONS": "(0,5)",
+    "STAGES.INIT": "stale", "STAGES.OVERSAMPLE_RANKS": "(5,5)", "STAGES.OVERSAMPLE_REPEATS": "(0,)",
+    "LOSS.CLASS_BALANCED": "yes", "LOSS.GAMMA": "1.0", "LOSS.EXPONENT": "-1", "LOSS.BACKGROUND_COUNT": "-2",
+    "CR.WEIGHT": "-0.5", "CR.METRIC": "l3", "CR.TEMPERATURE": "0", "CR.CLASSES": "new", "CR.REDUCTION": "sum",
+    "MR.WEIGHT": "-1", "MR.MODE": "half", "MR.EXTRACTORS": "2", "FISHER.MODE": "max", "FISHER.EMA": "1.1",
+    "IMPORTANCE.INTERVAL": "-1", "IMPORTANCE.EPS": "0", "IMPORTANCE.CONTRIBUTION": "up", "VAL_METRIC": "mAP",
+    "KEEP_STATES": "0",
+}
+
+
+def test_defaults_pass_and_every_key_has_a_wrong_value_here():
+    check_config(add_hml_config(CfgNode()))
+    assert set(WRONG) == {key.name for key in KEYS}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_wrong_value_is_refused_by_name(name):
+    with pytest.raises(HMLError, match=f"HML.{name} is .*; give "):
+        normalise_options([f"HML.{name}", WRONG[name]])
+
+
+def test_unknown_key_names_the_nearest():
+    with pytest.raises(HMLError, match="there is no setting HML.CR.WIEGHT; did you mean HML.CR.WEIGHT"):
+        normalise_options(["HML.CR.WIEGHT", "1"])
+    with pytest.raises(HMLError, match="HML.SEED has no value"):
+        normalise_options(["HML.SEED"])
+
+
+def test_options_as_users_type_them():
+    argv = normalise_options(
+        ["--config-file", "x.yaml", "HML.CR.WEIGHT", "5", "HML.STAGES.LABELS", "only,containing",
+         "HML.STAGES.ITERATIONS", "300", "HML.LOSS.CLASS_BALANCED", "False,True", "SOLVER.BASE_LR", "1"]
+    )
+    assert argv[:2] == ["--config-file", "x.yaml"] and argv[-1] == "1"
+    cfg = add_hml_config(CfgNode())
+    cfg.merge_from_list(argv[2:-2])
+    check_config(cfg)
+    assert cfg.HML.CR.WEIGHT == 5.0 and cfg.HML.STAGES.LABELS == ("only", "containing")
+    assert cfg.HML.STAGES.ITERATIONS == (300,) and cfg.HML.LOSS.CLASS_BALANCED == (False, True)
+
+
+def test_profiles_load_and_are_found_in_options_and_files(tmp_path):
+    for profile in ("paper", "released"):
+        cfg = add_hml_config(CfgNode())
+        merge_profile(cfg, profile)
+        check_config(cfg)
+        assert cfg.HML.PROFILE == profile
+    plain = add_hml_config(CfgNode())
+    merge_profile(plain, "paper")
+    assert plain == add_hml_config(CfgNode())  # the paper's numbers are the defaults
+    with pytest.raises(HMLError, match="the profiles are: .*paper"):
+        merge_profile(cfg, "best")
+    file = tmp_path / "run.yaml"
+    file.write_text("HML:\n  PROFILE: released\n")
+    assert config.requested_profile(["--config-file", str(file)]) == "released"
+    assert config.requested_profile(["--config-file", str(file), "HML.PROFILE", "paper"]) == "paper"
+    assert config.requested_profile([]) == "paper"
+
+
+def test_adding_twice_changes_nothing_and_frozen_stays_frozen():
+    cfg = add_hml_config(CfgNode({"A": 1}))
+    cfg.HML.CR.WEIGHT = 3.0
+    cfg.freeze()
+    assert add_hml_config(cfg).HML.CR.WEIGHT == 3.0 and cfg.is_frozen()
+
+
+def test_settings_page_is_current():
+    page = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert config.settings_page() in page.read_text(), "run: python -m maskrcnn_benchmark_hml.config > docs/settings.md"

@@ -1,0 +1,159 @@
+"""A stage's view of a dataset: labels, ignored pairs, images, counts, batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.config import add_hml_config
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.training import data
+from maskrcnn_benchmark_hml.training.stages import Stage
+
+CLASSES = 6  # background, coarse 1-2, fine 3-5
+
+
+def hml(**stages):
+    node = add_hml_config(CfgNode()).HML
+    for name, value in stages.items():
+        node.STAGES[name] = value
+    return node
+
+
+def stage(labels=(3, 4, 5), policy="only", index=2):
+    return Stage(index, 2, labels, (0, 1, 2), policy, 10, True, Path("."), Path("memory.pt"))
+
+
+def dataset():
+    relations = [
+        np.array([[0, 1, 1], [1, 2, 3]]),  # one coarse, one fine pair
+        np.array([[0, 1, 1], [0, 1, 4], [2, 0, 2]]),  # a pair with both, another with coarse only
+        np.array([[0, 1, 2]]),  # coarse only
+        np.array([[0, 1, 5], [1, 0, 3]]),  # fine only
+    ]
+    boxes = [np.zeros((n, 4)) for n in (3, 3, 2, 4)]
+    return SimpleNamespace(
+        relationships=relations, gt_boxes=boxes, gt_classes=[np.ones(len(b)) for b in boxes],
+        gt_attributes=[np.zeros((len(b), 10)) for b in boxes], filenames=list("abcd"), img_info=[{"i": i} for i in range(4)],
+        idx_list=[0, 1, 2, 3], id_to_img_map={i: i for i in range(4)},
+    )
+
+
+def test_only_keeps_stage_images_and_reduces_shared_pairs():
+    d = dataset()
+    kept = data.apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
+    assert d.filenames == ["a", "b", "d"] and d.idx_list == [0, 1, 2]
+    assert all(len(getattr(d, n)) == 3 for n in ("relationships", "gt_boxes", "gt_classes", "gt_attributes", "img_info"))
+    # the pair (0, 1) of image b keeps its fine predicate only; the coarse-only pair (2, 0) stays, so it is no background
+    assert d.relationships[1].tolist() == [[0, 1, 4], [2, 0, 2]]
+    assert kept.counts[1:].tolist() == [0, 0, 2, 1, 1] and kept.relations == 4
+    # candidates for background: 6-2, 6-2, 12-2 ordered pairs, annotated ones excluded
+    assert kept.counts[0] == 4 + 4 + 10
+    assert (kept.images, kept.images_before, kept.relations_before) == (3, 4, 8)
+
+
+def test_background_count_respects_the_sampler_size():
+    kept = data.apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.25)
+    assert kept.counts[0] == 3 * (4 - 1)
+
+
+def test_containing_keeps_all_labels_of_its_images():
+    d = dataset()
+    kept = data.apply_stage(d, stage(policy="containing"), CLASSES, hml(), 100, 0.25)
+    assert d.filenames == ["a", "b", "d"]
+    assert d.relationships[1].tolist() == [[0, 1, 1], [0, 1, 4], [2, 0, 2]]
+    assert kept.counts[1:].tolist() == [2, 1, 2, 1, 1]
+
+
+def test_pure_images_keeps_only_images_all_of_the_stage():
+    d = dataset()
+    data.apply_stage(d, stage((1, 2), "pure_images", 1), CLASSES, hml(), 100, 0.25)
+    assert d.filenames == ["c"]
+
+
+def test_oversampling_repeats_images_by_their_rarest_predicate():
+    d = dataset()
+    # counts: 1 -> 2, 2 -> 2, 3 -> 2, 4 -> 1, 5 -> 1; ranks 1..5 in that order
+    node = hml(OVERSAMPLE_RANKS=(3, 4, 5), OVERSAMPLE_REPEATS=(1, 2, 3))
+    data.apply_stage(d, stage(policy="containing"), CLASSES, node, 100, 0.25)
+    assert d.filenames == ["a", "b", "b", "d", "d", "d"]
+
+
+def test_empty_stage_and_wrong_index_are_refused():
+    with pytest.raises(HMLError, match="stage 2 of 2 has no image"):
+        d = dataset()
+        d.relationships = [r[np.isin(r[:, 2], (1, 2))] for r in d.relationships]
+        data.apply_stage(d, stage(), CLASSES, hml(), 100, 0.25)
+    with pytest.raises(HMLError, match="predicate index 5 but the model has 5 classes"):
+        data.apply_stage(dataset(), stage((3, 4)), 5, hml(), 100, 0.25)
+
+
+def test_ignored_pairs_leave_every_per_pair_list():
+    labels = [torch.tensor([0, 1, 3, 2, 0]), torch.tensor([1, 2])]
+    pairs = [torch.arange(10).view(5, 2), torch.arange(4).view(2, 2)]
+    binary = [torch.zeros(5, 5), torch.zeros(2, 2)]  # as many objects as pairs: must not be cut
+    extra = [torch.arange(5.0), torch.arange(2.0)]
+    out = data.drop_ignored_rows(("boxes", labels, pairs, binary, extra), (3, 4, 5))
+    assert out[0] == "boxes" and out[3][0].shape == (5, 5)
+    assert out[1][0].tolist() == [0, 3, 0] and out[2][0].tolist() == [[0, 1], [4, 5], [8, 9]]
+    assert out[4][0].tolist() == [0.0, 2.0, 4.0]
+    # nothing of the stage is left in image 2: one row stays, with its own label (class weight 0), never as background
+    assert out[1][1].tolist() == [1] and len(out[2][1]) == 1
+
+
+def take(batches, n=None):
+    rows = [[index for index, _ in batch] for batch in batches]
+    return rows[:n]
+
+
+def batches(**changes):
+    settings = dict(groups=[i % 2 for i in range(11)], batch=4, iterations=12, start=0, seed=(3, 1))
+    return data.StageBatches(**{**settings, **changes})
+
+
+def test_batches_resume_anywhere_and_depend_on_seed_and_stage():
+    whole = list(batches())
+    assert len(whole) == len(batches()) == 12
+    for start in (0, 1, 5, 11, 12):
+        assert list(batches(start=start)) == whole[start:]
+    assert take(batches(seed=(3, 2))) != take(whole) != take(batches(seed=(4, 1)))
+    assert all(len({i % 2 for i in rows}) == 1 for rows in take(whole))  # one orientation per batch
+    counts = np.bincount([i for rows in take(batches(iterations=55)) for i in rows])
+    assert counts.max() - counts.min() <= 2  # leftovers are carried over, not dropped
+
+
+def test_ranks_share_the_global_batch():
+    whole = list(batches())
+    parts = [list(batches(rank=r, world=2)) for r in (0, 1)]
+    for at, batch in enumerate(whole):
+        assert sorted(parts[0][at] + parts[1][at]) == sorted(batch)
+    with pytest.raises(HMLError, match="not divisible"):
+        batches(world=3)
+
+
+class Noisy(Dataset):
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, index):
+        import random
+
+        return index, torch.rand(1).item(), np.random.rand(), random.random()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_items_are_seeded_whatever_the_worker_count(workers):
+    def run(count):
+        host = DataLoader(Noisy(), batch_size=2, num_workers=count, collate_fn=list)
+        return [batch for batch in data.stage_loader(host, batches(iterations=4))]
+
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    assert run(workers) == run(0)
+    assert torch.equal(state, torch.random.get_rng_state())  # the training's own stream is untouched

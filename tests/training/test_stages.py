@@ -1,0 +1,129 @@
+"""Planning of stages, resume files, settings of a run's folder, seeds."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.config import add_hml_config
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.method.memory import StageMemory
+from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
+from maskrcnn_benchmark_hml.training import checkpoint, seeding
+from maskrcnn_benchmark_hml.training.stages import plan_stages, run_stages
+
+NAMES = ["on", "has", "in", "riding", "eating"]
+CLASSES = ["__background__", *NAMES]
+TREE = build_frequency_tree(NAMES, dict(zip(NAMES, (50, 40, 30, 20, 10))), boundaries=(2,))
+
+
+def config(**values):
+    node = add_hml_config(CfgNode()).HML
+    for name, value in values.items():
+        target = node
+        *parents, leaf = name.split("__")
+        for parent in parents:
+            target = target[parent]
+        target[leaf] = value
+    return node
+
+
+def test_paper_plan(tmp_path):
+    first, last = plan_stages(config(), TREE, CLASSES, tmp_path)
+    assert (first.labels, first.old_classes, first.policy, first.iterations) == ((1, 2), (0,), "only", 8000)
+    assert (last.labels, last.old_classes, last.policy, last.iterations) == ((3, 4, 5), (0, 1, 2), "containing", 16000)
+    assert first.folder == tmp_path / "hml" / "stage1" and last.folder == tmp_path and last.is_last
+
+
+def test_control_is_one_stage_of_equal_total_length(tmp_path):
+    (only,) = plan_stages(config(CONTROL="class_balanced"), TREE, CLASSES, tmp_path)
+    assert only.labels == (1, 2, 3, 4, 5) and only.policy == "all" and only.iterations == 24000 and only.is_last
+
+
+def test_lists_that_do_not_fit_the_tree_are_refused(tmp_path):
+    with pytest.raises(HMLError, match="3 entries but the tree has 2 layers"):
+        plan_stages(config(STAGES__LABELS=("only",) * 3), TREE, CLASSES, tmp_path)
+    with pytest.raises(HMLError, match="ITERATIONS has 3 entries"):
+        plan_stages(config(STAGES__ITERATIONS=(1, 2, 3)), TREE, CLASSES, tmp_path)
+    with pytest.raises(HMLError, match="flying"):
+        plan_stages(config(), TREE, [*CLASSES[:-1], "flying"], tmp_path)
+
+
+def test_finished_stages_are_not_trained_again(tmp_path):
+    stages = plan_stages(config(), TREE, CLASSES, tmp_path)
+    calls = []
+
+    def train(stage, memory):
+        calls.append((stage.index, memory.stage if memory else None))
+        tensor = {"predictor.w": torch.ones(2)}
+        StageMemory(stage.index, tensor, tensor, tensor, {}).save(stage.memory_file)
+        return f"model {stage.index}"
+
+    assert run_stages(stages, train) == "model 2" and calls == [(1, None), (2, 1)]
+    calls.clear()
+    assert run_stages(stages, train) == "model 2" and calls == [(2, 1)]
+
+
+def save_pair(folder, iteration, keep=2):
+    path = folder / f"model_{iteration:07d}.pth"
+    torch.save({"model": {}, "iteration": iteration}, path)
+    checkpoint.write_state(path, {"iteration": iteration}, keep)
+    return path
+
+
+def test_resume_file_round_trip_and_pruning(tmp_path):
+    paths = [save_pair(tmp_path, i) for i in (1, 2, 3)]
+    assert checkpoint.read_state(paths[2])["iteration"] == 3
+    assert sorted(p.name for p in tmp_path.glob("*.hml.pt")) == ["model_0000002.hml.pt", "model_0000003.hml.pt"]
+
+
+def test_damaged_pairs_are_named_with_the_way_out(tmp_path):
+    first, second = save_pair(tmp_path, 1), save_pair(tmp_path, 2)
+    whole = second.read_bytes()
+    second.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(HMLError, match="damaged; write .*model_0000001.pth into"):
+        checkpoint.read_state(second)
+    state = checkpoint.state_file(first)
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(HMLError, match="resume file .* is damaged"):
+        checkpoint.read_state(first)
+    state.unlink()
+    with pytest.raises(HMLError, match="has no resume file"):
+        checkpoint.read_state(first)
+    first.unlink()
+    with pytest.raises(HMLError, match="does not exist"):
+        checkpoint.read_state(first)
+
+
+def test_settings_of_a_folder_are_binding(tmp_path):
+    checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 1.0, "labels": (1, 2)})
+    checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 1.0, "labels": [1, 2]})
+    with pytest.raises(HMLError, match="begun with HML.CR.WEIGHT = 1.0, now it is 2.0"):
+        checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 2.0, "labels": [1, 2]})
+
+
+def test_schedule_state_keeps_what_loads_without_code(tmp_path):
+    state = checkpoint.plain({"lr": 0.1, "log": object(), "lrs": [0.1, 0.2], "nested": {"a": 1, 2: torch.ones(1)}})
+    assert set(state) == {"lr", "lrs", "nested"} and set(state["nested"]) == {"a", 2}
+    checkpoint.save_atomic(state, tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["lrs"] == [0.1, 0.2]
+    assert list(tmp_path.iterdir()) == [tmp_path / "state.pt"]
+
+
+def test_seeds_are_functions_of_their_parts():
+    def draw(*parts):
+        seeding.seed_everything(*parts)
+        return torch.rand(1).item(), np.random.rand(), random.random()
+
+    assert draw(0, 1, 5) == draw(0, 1, 5)
+    assert len({draw(0, 1, 5), draw(0, 1, 6), draw(0, 2, 5), draw(1, 1, 5)}) == 4
+    torch.manual_seed(7)
+    expected = torch.rand(2)
+    torch.manual_seed(7)
+    with seeding.seeded(3):
+        torch.rand(1)
+    assert torch.equal(torch.rand(2), expected)

@@ -6,6 +6,7 @@ Tests the last checkpoint in OUTPUT_DIR, else the file MODEL.WEIGHT, on DATASETS
 DATASETS.TO_TEST names). Results go to OUTPUT_DIR/inference/<dataset>/.
 """
 
+# ruff: noqa: E402  (the path is set before the imports)
 from __future__ import annotations
 
 import os
@@ -16,29 +17,29 @@ for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().pa
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
-from maskrcnn_benchmark.utils.env import setup_environment  # noqa: E402, F401, I001  (the user's set-up comes first)
+from maskrcnn_benchmark.utils.env import setup_environment  # noqa: F401, I001  (the user's set-up comes first)
 
-import torch.distributed as dist  # noqa: E402
+import torch.distributed as dist
 
-from maskrcnn_benchmark.config import cfg  # noqa: E402
-from maskrcnn_benchmark.data import make_data_loader  # noqa: E402
-from maskrcnn_benchmark.engine.inference import inference  # noqa: E402
-from maskrcnn_benchmark.engine.launch import (  # noqa: E402
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.launch import (
     argument_parser,
     check_run,
     evaluated_types,
     merged_config,
     start_processes,
 )
-from maskrcnn_benchmark.modeling.detector import build_detection_model  # noqa: E402
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer  # noqa: E402
-from maskrcnn_benchmark.utils.collect_env import collect_env_info  # noqa: E402
-from maskrcnn_benchmark.utils.comm import get_rank, get_world_size, synchronize  # noqa: E402
-from maskrcnn_benchmark.utils.logger import setup_logger  # noqa: E402
-from maskrcnn_benchmark.utils.miscellaneous import mkdir  # noqa: E402
-from maskrcnn_benchmark.utils.rng import seed_all  # noqa: E402
-from maskrcnn_benchmark_hml.compat.amp import amp  # noqa: E402
-from maskrcnn_benchmark_hml.errors import HMLError  # noqa: E402
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from maskrcnn_benchmark.utils.collect_env import collect_env_info
+from maskrcnn_benchmark.utils.comm import get_rank, get_world_size, synchronize
+from maskrcnn_benchmark.utils.logger import setup_logger
+from maskrcnn_benchmark.utils.miscellaneous import mkdir
+from maskrcnn_benchmark.utils.rng import seed_all
+from maskrcnn_benchmark_hml.compat.amp import amp
+from maskrcnn_benchmark_hml.errors import HMLError
 
 SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
 

@@ -5,6 +5,7 @@
 Run again with the same OUTPUT_DIR, it continues from the last checkpoint exactly as if it had not been interrupted.
 """
 
+# ruff: noqa: E402  (the path is set before the imports)
 from __future__ import annotations
 
 import logging
@@ -20,35 +21,35 @@ for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().pa
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
-from maskrcnn_benchmark.utils.env import setup_environment  # noqa: E402, F401, I001  (the user's set-up comes first)
+from maskrcnn_benchmark.utils.env import setup_environment  # noqa: F401, I001  (the user's set-up comes first)
 
-import torch  # noqa: E402
-import torch.distributed as dist  # noqa: E402
+import torch
+import torch.distributed as dist
 
-from maskrcnn_benchmark.config import cfg  # noqa: E402
-from maskrcnn_benchmark.data import make_data_loader  # noqa: E402
-from maskrcnn_benchmark.engine.inference import inference  # noqa: E402
-from maskrcnn_benchmark.engine.launch import (  # noqa: E402
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.launch import (
     argument_parser,
     check_run,
     evaluated_types,
     merged_config,
     start_processes,
 )
-from maskrcnn_benchmark.engine.progress import TrainingLog  # noqa: E402
-from maskrcnn_benchmark.engine.trainer import reduce_loss_dict  # noqa: E402
-from maskrcnn_benchmark.modeling.detector import build_detection_model  # noqa: E402
-from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer  # noqa: E402
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer, clip_grad_norm  # noqa: E402
-from maskrcnn_benchmark.utils.collect_env import collect_env_info  # noqa: E402
-from maskrcnn_benchmark.utils.comm import all_gather, get_rank, get_world_size, synchronize  # noqa: E402
-from maskrcnn_benchmark.utils.logger import setup_logger  # noqa: E402
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config  # noqa: E402
-from maskrcnn_benchmark.utils.rng import rng_state, seed_all, set_rng_state  # noqa: E402
-from yacs.config import CfgNode  # noqa: E402
+from maskrcnn_benchmark.engine.progress import TrainingLog
+from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer, clip_grad_norm
+from maskrcnn_benchmark.utils.collect_env import collect_env_info
+from maskrcnn_benchmark.utils.comm import all_gather, get_rank, get_world_size, synchronize
+from maskrcnn_benchmark.utils.logger import setup_logger
+from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config
+from maskrcnn_benchmark.utils.rng import rng_state, seed_all, set_rng_state
+from yacs.config import CfgNode
 
-from maskrcnn_benchmark_hml.compat.amp import amp  # noqa: E402
-from maskrcnn_benchmark_hml.errors import HMLError  # noqa: E402
+from maskrcnn_benchmark_hml.compat.amp import amp
+from maskrcnn_benchmark_hml.errors import HMLError
 
 # The relation head's extractors start as copies of the detector's heads.
 LOAD_MAPPING = {
@@ -163,7 +164,7 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
             logged = loss_values(reduce_loss_dict(loss_dict))
             finite = math.isfinite(logged["loss"])
             if not (finite or half):
-                raise HMLError(f"the loss is {logged} in iteration {iteration}; lower SOLVER.BASE_LR or check the data.")
+                raise HMLError(f"the loss is {logged} in iteration {iteration}; lower SOLVER.BASE_LR or check the data")
 
             optimizer.zero_grad()
             with amp.scale_loss(losses, optimizer) as scaled_losses:

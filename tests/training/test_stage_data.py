@@ -40,8 +40,8 @@ def dataset():
     boxes = [np.zeros((n, 4)) for n in (3, 3, 2, 4)]
     return SimpleNamespace(
         relationships=relations, gt_boxes=boxes, gt_classes=[np.ones(len(b)) for b in boxes],
-        gt_attributes=[np.zeros((len(b), 10)) for b in boxes], filenames=list("abcd"), img_info=[{"i": i} for i in range(4)],
-        idx_list=[0, 1, 2, 3], id_to_img_map={i: i for i in range(4)},
+        gt_attributes=[np.zeros((len(b), 10)) for b in boxes], filenames=list("abcd"),
+        img_info=[{"i": i} for i in range(4)], idx_list=[0, 1, 2, 3], id_to_img_map={i: i for i in range(4)},
     )
 
 
@@ -49,8 +49,8 @@ def test_only_keeps_stage_images_and_reduces_shared_pairs():
     d = dataset()
     kept = data.apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
     assert d.filenames == ["a", "b", "d"] and d.idx_list == [0, 1, 2]
-    assert all(len(getattr(d, n)) == 3 for n in ("relationships", "gt_boxes", "gt_classes", "gt_attributes", "img_info"))
-    # the pair (0, 1) of image b keeps its fine predicate only; the coarse-only pair (2, 0) stays, so it is no background
+    assert all(len(getattr(d, n)) == 3 for n in ("relationships", "gt_boxes", "gt_classes", "gt_attributes"))
+    # pair (0, 1) of image b keeps its fine predicate only; the coarse-only pair (2, 0) stays, so it is no background
     assert d.relationships[1].tolist() == [[0, 1, 4], [2, 0, 2]]
     assert kept.counts[1:].tolist() == [0, 0, 2, 1, 1] and kept.relations == 4
     # candidates for background: 6-2, 6-2, 12-2 ordered pairs, annotated ones excluded

@@ -1,0 +1,47 @@
+"""Runs ``hml run ...`` and sends itself a signal after a given optimizer step; logs which items each step saw.
+
+Not a test: a child process of test_resume.py. Usage: signal_run.py LOG SIGNAL STEP -- <arguments of hml run>.
+STEP counts optimizer steps of this process; 0 never sends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import torch
+from maskrcnn_benchmark_hml.training import data
+
+from maskrcnn_benchmark_hml.cli import main
+
+
+def log_items(path: str) -> None:
+    original = data.SeededItems.__getitem__
+
+    def logged(self, item):
+        with open(path, "a") as log:
+            log.write(f"{item[0]} {item[1]}\n")
+        return original(self, item)
+
+    data.SeededItems.__getitem__ = logged
+
+
+def send_after(number: int, step: int) -> None:
+    seen = 0
+
+    def count(optimizer, args, kwargs) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == step:
+            os.kill(os.getpid(), number)
+
+    torch.optim.optimizer.register_optimizer_step_post_hook(count)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    log, number, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    log_items(log)
+    if step:
+        send_after(number, step)
+    sys.exit(main(["run", *sys.argv[5:]]))

@@ -1,0 +1,84 @@
+"""Interrupted runs end exactly where uninterrupted ones do: weights, F, Omega, learning rate, data order."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from maskrcnn_benchmark_hml.method.memory import StageMemory
+
+from .conftest import run_options
+
+CHILD = Path(__file__).with_name("signal_run.py")
+#: (signal, optimizer step of the first process after which it is sent). Stage 1 has steps 1-6, stage 2 steps 7-14.
+CUTS = [
+    (signal.SIGKILL, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 4), (signal.SIGTERM, 4), (signal.SIGKILL, 6),
+    (signal.SIGTERM, 6), (signal.SIGKILL, 7), (signal.SIGTERM, 8), (signal.SIGKILL, 11), (signal.SIGTERM, 13),
+]
+
+
+def launch(data: Path, out: Path, number: int = 0, step: int = 0) -> subprocess.CompletedProcess:
+    log = out.parent / f"{out.name}.items"
+    return subprocess.run(
+        [sys.executable, str(CHILD), str(log), str(int(number)), str(step), "--", *run_options(data, out)],
+        capture_output=True, text=True, timeout=300,
+    )
+
+
+def outcome(out: Path) -> dict:
+    """Everything that must agree, and each stage's data order."""
+    last = torch.load(out / "model_final.pth", map_location="cpu", weights_only=False)
+    memories = [StageMemory.load(out / "hml" / f"stage{k}" / "memory.pt") for k in (1, 2)]
+    items = (out.parent / f"{out.name}.items").read_text().split("\n")[:-1]
+    return {
+        "weights": last["model"], "momentum": last["optimizer"]["state"],
+        "lr": [group["lr"] for group in last["optimizer"]["param_groups"]],
+        "fisher": [m.fisher for m in memories], "omega": [m.omega for m in memories],
+        "digests": [m.digest for m in memories], "items": sorted(set(items)), "drawn": len(items),
+    }
+
+
+def same(a, b) -> bool:
+    if torch.is_tensor(a):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b))
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_vg, tmp_path_factory) -> dict:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = launch(tiny_vg, out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return outcome(out)
+
+
+@pytest.mark.parametrize(("number", "step"), CUTS, ids=lambda v: getattr(v, "name", f"step{v}"))
+def test_resumed_run_is_bit_identical(uninterrupted, tiny_vg, tmp_path, number, step):
+    out = tmp_path / "run"
+    cut = launch(tiny_vg, out, number, step)
+    expected = -number if number == signal.SIGKILL else 128 + number
+    assert cut.returncode == expected, cut.stderr[-3000:]
+    resumed = launch(tiny_vg, out)
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    got = outcome(out)
+    if number == signal.SIGTERM:  # nothing is computed twice
+        assert got["drawn"] == uninterrupted["drawn"]
+    for name in ("weights", "momentum", "lr", "fisher", "omega", "items", "digests"):
+        assert same(got[name], uninterrupted[name]), name
+
+
+def test_a_finished_run_takes_no_further_step(uninterrupted, tiny_vg, tmp_path):
+    out = tmp_path / "run"
+    assert launch(tiny_vg, out).returncode == 0
+    again = launch(tiny_vg, out)
+    assert again.returncode == 0, again.stderr[-3000:]
+    got = outcome(out)
+    assert got["drawn"] == uninterrupted["drawn"] and same(got["weights"], uninterrupted["weights"])

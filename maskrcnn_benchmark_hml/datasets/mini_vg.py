@@ -176,7 +176,7 @@ def compose_scene(
 
 def _pick(names: Sequence[str], rng: random.Random, flat: bool = False) -> str:
     """One of ``names``; earlier ones more often, as in Visual Genome, unless ``flat``."""
-    weights = [1.0 if flat else 1.0 / (1 + i) ** 0.7 for i in range(len(names))]
+    weights = [1.0 if flat else 1.0 / (1 + i) for i in range(len(names))]
     return rng.choices(names, weights)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from .layout import (
     MAX_ATTRIBUTES,
     TEST,
     TRAIN,
+    UNREADABLE_VG_IMAGES,
     ImageRecord,
     Vocabulary,
     write_json,
@@ -32,6 +34,7 @@ def write_vg(
     *,
     num_val_images: int | None = None,
     about: str = "",
+    source: dict | None = None,
 ) -> None:
     """Write the three annotation files of a dataset folder.
 
@@ -41,6 +44,8 @@ def write_vg(
         num_val_images: how many images *with relations*, counted from the front of the training split, are the
             validation split; stored as a root attribute of the h5 file when given.
         about: a sentence on where the data comes from, stored as a root attribute.
+        source: what a converter found in its source and had to drop, stored as JSON in a root attribute; its
+            "lines", a list of sentences, are shown by ``hml data check``.
 
     Raises:
         HMLError: a record does not fit the format; the message names the image and the object or relation.
@@ -62,6 +67,8 @@ def write_vg(
             h5.attrs["num_val_images"] = int(num_val_images)
         if about:
             h5.attrs["about"] = about
+        if source:
+            h5.attrs["source"] = json.dumps(source)
     os.replace(aside, folder / H5_NAME)
     write_json(folder / DICTS_NAME, _dicts(records, vocabulary))
     write_json(folder / IMAGES_NAME, [_image_entry(record) for record in records])
@@ -82,6 +89,8 @@ def _require_valid(record: ImageRecord, vocabulary: Vocabulary) -> None:
     where = f"image {record.image_id}"
     boxes = np.asarray(record.boxes, dtype=np.float64).reshape(-1, 4)
     labels, relations = np.asarray(record.labels), np.asarray(record.relations).reshape(-1, 3)
+    if record.image_id in UNREADABLE_VG_IMAGES:
+        raise HMLError(f"{where}: readers skip this id, which is one of Visual Genome's broken pictures; use another")
     if record.split not in (TRAIN, TEST):
         raise HMLError(f"{where} has split {record.split}; use 0 for training and 2 for test")
     if record.width < 1 or record.height < 1:

@@ -1,0 +1,296 @@
+"""The validator: names the first thing that is wrong with a dataset folder in one sentence, else counts everything."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..errors import HMLError
+from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TEST, TRAIN, Vocabulary
+from .reader import RawVG, load_raw, read_vocabulary, rows_to_images, stored_corners, validation_size
+
+
+@dataclass
+class Report:
+    """What a correct dataset folder holds; dictionaries by split have the keys "train" and "test"."""
+
+    folder: str
+    object_classes: int
+    predicates: int
+    images: dict[str, int]
+    with_relations: dict[str, int]
+    validation: int
+    objects: dict[str, int]
+    relations: dict[str, int]
+    pairs_with_several_predicates: int
+    zero_shot_triplets: int
+    zero_shot_relations: int
+    overhanging_boxes: int
+    objects_per_image: float
+    relations_per_image: float
+    predicate_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    about: str = ""
+    source: dict = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The report as lines for a terminal."""
+
+        def both(counts: dict[str, int]) -> str:
+            return f"{counts['train']:>9,} {counts['test']:>9,}"
+
+        lines = [f"{self.folder}: correct"]
+        lines += [self.about] if self.about else []
+        lines += [
+            f"{self.object_classes} object classes, {self.predicates} predicates",
+            f"{'':28}{'train':>9} {'test':>9}",
+            f"{'images':28}{both(self.images)}",
+            f"{'images with relations':28}{both(self.with_relations)}",
+            f"{'objects':28}{both(self.objects)}",
+            f"{'relations':28}{both(self.relations)}",
+            f"validation: the first {self.validation:,} training images with relations",
+            f"per image with relations: {self.objects_per_image:.1f} objects, {self.relations_per_image:.1f} relations",
+            f"pairs with several predicates: {self.pairs_with_several_predicates:,}",
+            f"zero-shot: {self.zero_shot_triplets:,} triplets of the test split ({self.zero_shot_relations:,} relations)"
+            " never occur in the training split",
+            f"boxes that reach beyond the picture and are clipped: {self.overhanging_boxes:,}",
+        ]
+        lines += [f"source: {line}" for line in self.source.get("lines", [])]
+        lines.append(f"{'predicate':28}{'train':>9} {'test':>9}")
+        ranked = sorted(self.predicate_counts.items(), key=lambda item: -item[1]["train"])
+        lines += [f"{name:28}{both(counts)}" for name, counts in ranked]
+        unseen = [name for name, counts in ranked if not counts["train"]]
+        lines += [f"without a training instance: {', '.join(unseen)}"] if unseen else []
+        return "\n".join(lines)
+
+
+def check_vg(folder: Path | str, *, open_pictures: bool = False) -> Report:
+    """Check a dataset folder and count what it holds.
+
+    Args:
+        folder: see :mod:`.format` for its layout.
+        open_pictures: also open every picture and compare its size with image_data.json.
+
+    Raises:
+        HMLError: the first missing file or key, wrong shape, index, box, relation, or missing picture.
+    """
+    raw = load_raw(folder)
+    vocabulary = check_arrays(raw)
+    _check_pictures(raw, open_pictures)
+    return _count(raw, vocabulary)
+
+
+def check_arrays(raw: RawVG) -> Vocabulary:
+    """All checks but the pictures; returns the vocabulary."""
+    vocabulary = read_vocabulary(raw)
+    images = len(raw["split"])
+    for name in ("img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel"):
+        _same_length(raw, name, images, "split")
+    _same_length(raw, "boxes_1024", len(raw["labels"]), "labels")
+    _same_length(raw, "attributes", len(raw["labels"]), "labels")
+    _same_length(raw, "predicates", len(raw["relationships"]), "relationships")
+    width, height = _check_image_entries(raw, images)
+    _in_range(raw["split"], 0, 2, "'split' of image {} is {}; it must be 0 (training) or 2 (test)")
+    box_image = _check_bounds(raw, "box", len(raw["labels"]))
+    rel_image = _check_bounds(raw, "rel", len(raw["predicates"]))
+    n, p, a = len(vocabulary.objects), len(vocabulary.predicates), len(vocabulary.attributes)
+    _in_range(raw["labels"][:, 0], 1, n, f"the label of object {{}} is {{}}; it must lie in 1..{n}")
+    _in_range(raw["predicates"][:, 0], 1, p, f"the predicate of relation {{}} is {{}}; it must lie in 1..{p}")
+    if raw["attributes"].size:
+        _in_range(raw["attributes"].max(1), 0, a, f"an attribute of object {{}} is {{}}; it must lie in 0..{a}")
+        _in_range(raw["attributes"].min(1), 0, a, f"an attribute of object {{}} is {{}}; it must lie in 0..{a}")
+    _check_boxes(raw, box_image, width, height)
+    _check_relations(raw, box_image, rel_image)
+    stored = raw.attrs.get("num_val_images")
+    usable = int(((raw["split"] == TRAIN) & (raw["img_to_first_rel"] >= 0)).sum())
+    if stored is not None and not 0 <= int(stored) <= usable:
+        raise HMLError(f"{H5_NAME}: 'num_val_images' is {int(stored)}, but only {usable} training images have relations")
+    return vocabulary
+
+
+def _same_length(raw: RawVG, name: str, length: int, like: str) -> None:
+    if len(raw[name]) != length:
+        raise HMLError(f"{H5_NAME}: the array {name!r} has {len(raw[name])} rows, but {like!r} has {length}")
+
+
+def _in_range(values: np.ndarray, low: int, high: int, sentence: str) -> None:
+    wrong = (values < low) | (values > high)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise HMLError(f"{H5_NAME}: {sentence.format(i, int(values[i]))}")
+
+
+def _check_image_entries(raw: RawVG, images: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(raw.images) != images:
+        raise HMLError(
+            f"{IMAGES_NAME} lists {len(raw.images)} images, but {H5_NAME} has {images}; the two files do not belong together"
+        )
+    sizes = np.zeros((images, 2))
+    seen: set[int] = set()
+    for i, entry in enumerate(raw.images):
+        for key in ("image_id", "width", "height"):
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(value, bool) or not isinstance(value, int) or (value < 1 and key != "image_id"):
+                raise HMLError(f"{IMAGES_NAME}: entry {i} has {key} {value!r}; it must be a whole number above 0")
+        if entry["image_id"] in seen:
+            raise HMLError(f"{IMAGES_NAME}: image_id {entry['image_id']} occurs twice (again at entry {i})")
+        seen.add(entry["image_id"])
+        sizes[i] = entry["width"], entry["height"]
+    return sizes[:, 0], sizes[:, 1]
+
+
+def _check_bounds(raw: RawVG, kind: str, rows: int) -> np.ndarray:
+    """Check img_to_{first,last}_{box,rel}; return the image of every row (-1 = none)."""
+    first, last = raw[f"img_to_first_{kind}"].astype(np.int64), raw[f"img_to_last_{kind}"].astype(np.int64)
+    none = (first < 0) & (last < 0)
+    wrong = ~none & ~((first >= 0) & (first <= last) & (last < rows))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise HMLError(
+            f"{H5_NAME}: image {i} claims rows {first[i]}..{last[i]} (img_to_first_{kind}, img_to_last_{kind}),"
+            f" but there are {rows}"
+        )
+    images = np.flatnonzero(~none)
+    order = images[np.argsort(first[images], kind="stable")]
+    overlap = first[order[1:]] <= last[order[:-1]]
+    if overlap.any():
+        i = int(np.argmax(overlap))
+        raise HMLError(
+            f"{H5_NAME}: images {order[i]} and {order[i + 1]} share row {first[order[i + 1]]} (img_to_first_{kind})"
+        )
+    return rows_to_images(first, last, rows)
+
+
+def _check_boxes(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: np.ndarray) -> None:
+    boxes = raw["boxes_1024"]
+    if boxes.dtype.kind == "f" and not np.isfinite(boxes).all():
+        i = int(np.argmax(~np.isfinite(boxes).all(1)))
+        raise HMLError(f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} is {boxes[i].tolist()}: not a number")
+    empty = (boxes[:, 2:] <= 0).any(1)
+    if empty.any():
+        i = int(np.argmax(empty))
+        raise HMLError(
+            f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} is degenerate: xc, yc, w, h ="
+            f" {boxes[i].tolist()}; w and h must be above 0"
+        )
+    inside = _corners_inside(raw, box_image, width, height)
+    outside = (box_image >= 0) & ((boxes[:, :2] < 0).any(1) | ~(inside[:, 2:] > inside[:, :2]).all(1))
+    if outside.any():
+        i = int(np.argmax(outside))
+        raise HMLError(
+            f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} lies outside its picture: xc, yc, w, h ="
+            f" {boxes[i].tolist()} at scale {BOX_SCALE}"
+        )
+
+
+def _corners_inside(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    corners = stored_corners(raw["boxes_1024"])
+    limits = np.stack([width, height], 1) * (BOX_SCALE / np.maximum(width, height))[:, None] if len(width) else None
+    if limits is None or not len(corners):
+        return corners
+    limits = limits[np.maximum(box_image, 0)]
+    return np.concatenate([np.clip(corners[:, :2], 0, limits), np.clip(corners[:, 2:], 0, limits)], axis=1)
+
+
+def _check_relations(raw: RawVG, box_image: np.ndarray, rel_image: np.ndarray) -> None:
+    pairs = raw["relationships"].astype(np.int64)
+    used = rel_image >= 0
+    bad = used & ((pairs < 0) | (pairs >= len(box_image))).any(1)
+    safe = np.clip(pairs, 0, max(len(box_image) - 1, 0))
+    elsewhere = (box_image[safe] != rel_image[:, None]).any(1) if len(box_image) else np.ones(len(pairs), dtype=bool)
+    bad |= used & elsewhere
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise HMLError(
+            f"{H5_NAME}: relation {i}{_of(raw, rel_image, i)} joins objects {pairs[i, 0]} and {pairs[i, 1]},"
+            " not both of which belong to that image"
+        )
+    itself = used & (pairs[:, 0] == pairs[:, 1])
+    if itself.any():
+        i = int(np.argmax(itself))
+        raise HMLError(f"{H5_NAME}: relation {i}{_of(raw, rel_image, i)} joins object {pairs[i, 0]} with itself")
+
+
+def _of(raw: RawVG, image_of: np.ndarray, row: int) -> str:
+    i = int(image_of[row])
+    return f" (image {i}, image_id {raw.images[i]['image_id']})" if i >= 0 else ""
+
+
+def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
+    photos = raw.folder / PHOTOS_NAME
+    if not photos.is_dir():
+        raise HMLError(f"{raw.folder} has no folder {PHOTOS_NAME}; put or link the pictures there")
+    present = {entry.name for entry in os.scandir(photos)}
+    missing = [e["image_id"] for e in raw.images if f"{e['image_id']}.jpg" not in present]
+    if missing:
+        raise HMLError(
+            f"the picture {PHOTOS_NAME}/{missing[0]}.jpg is missing ({len(missing)} of {len(raw.images)} are); usual causes:"
+            f" an incomplete download, Visual Genome's two picture folders not merged, or a wrong {IMAGES_NAME}"
+        )
+    if not open_pictures:
+        return
+    for entry in tqdm(raw.images, desc="opening pictures", unit="image", disable=None):
+        path = photos / f"{entry['image_id']}.jpg"
+        try:
+            with Image.open(path) as picture:
+                picture.load()
+                size = picture.size
+        except OSError as error:
+            raise HMLError(f"the picture {path} cannot be read ({error}); copy it again") from error
+        if size != (entry["width"], entry["height"]):
+            raise HMLError(
+                f"the picture {path} is {size[0]}x{size[1]}, but {IMAGES_NAME} says {entry['width']}x{entry['height']}"
+            )
+
+
+def _count(raw: RawVG, vocabulary: Vocabulary) -> Report:
+    split, first_rel = raw["split"], raw["img_to_first_rel"]
+    box_image = rows_to_images(raw["img_to_first_box"], raw["img_to_last_box"], len(raw["labels"]))
+    rel_image = rows_to_images(first_rel, raw["img_to_last_rel"], len(raw["predicates"]))
+    labels, predicates = raw["labels"][:, 0].astype(np.int64), raw["predicates"][:, 0].astype(np.int64)
+    pairs = raw["relationships"].astype(np.int64)
+    n, p = len(vocabulary.objects) + 1, len(vocabulary.predicates) + 1
+    triplet = (labels[pairs[:, 0]] * n + labels[pairs[:, 1]]) * p + predicates if len(labels) else predicates
+    of = {"train": TRAIN, "test": TEST}
+    in_split = {k: (rel_image >= 0) & (split[rel_image] == v) for k, v in of.items()}
+    per_split = {k: np.bincount(predicates[mask], minlength=p) for k, mask in in_split.items()}
+    unseen = ~np.isin(triplet[in_split["test"]], triplet[in_split["train"]])
+    used = rel_image >= 0
+    distinct = np.unique(np.column_stack([pairs, predicates])[used], axis=0)
+    _, predicates_of_pair = np.unique(distinct[:, :2], axis=0, return_counts=True)
+    objects = {k: (box_image >= 0) & (split[box_image] == v) for k, v in of.items()}
+    width, height = (np.array([e[key] for e in raw.images], dtype=np.float64) for key in ("width", "height"))
+    inside = _corners_inside(raw, box_image, width, height)
+    # Rounding to the stored scale may push a corner two units out; that is not worth a word.
+    overhang = (np.abs(inside - stored_corners(raw["boxes_1024"])) > 2).any(1) & (box_image >= 0)
+    has_relations = np.isin(split, list(of.values())) & (first_rel >= 0)
+    with_relations = {k: int((has_relations & (split == v)).sum()) for k, v in of.items()}
+    stored = raw.attrs.get("num_val_images")
+    images = max(int(has_relations.sum()), 1)
+    source = raw.attrs.get("source")
+    return Report(
+        folder=str(raw.folder),
+        object_classes=n - 1,
+        predicates=p - 1,
+        images={k: int((split == v).sum()) for k, v in of.items()},
+        with_relations=with_relations,
+        validation=validation_size(with_relations["train"], None if stored is None else int(stored)),
+        objects={k: int(mask.sum()) for k, mask in objects.items()},
+        relations={k: int(mask.sum()) for k, mask in in_split.items()},
+        pairs_with_several_predicates=int((predicates_of_pair > 1).sum()),
+        zero_shot_triplets=len(np.unique(triplet[in_split["test"]][unseen])),
+        zero_shot_relations=int(unseen.sum()),
+        overhanging_boxes=int(overhang.sum()),
+        objects_per_image=float(((box_image >= 0) & has_relations[box_image]).sum()) / images,
+        relations_per_image=float(used.sum()) / images,
+        predicate_counts={
+            name: {k: int(per_split[k][i]) for k in of} for i, name in enumerate(vocabulary.predicates, 1)
+        },
+        about=str(raw.attrs.get("about", "")),
+        source=json.loads(source) if isinstance(source, str) else {},
+    )

@@ -1,0 +1,224 @@
+"""Read a dataset folder: raw arrays first, then records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import HMLError
+from .layout import (
+    BOX_SCALE,
+    DICTS_NAME,
+    H5_NAME,
+    IMAGES_NAME,
+    TRAIN,
+    UNREADABLE_VG_IMAGES,
+    ImageRecord,
+    Vocabulary,
+)
+
+ARRAYS: dict[str, tuple[int | None, ...]] = {
+    "split": (None,),
+    "img_to_first_box": (None,),
+    "img_to_last_box": (None,),
+    "img_to_first_rel": (None,),
+    "img_to_last_rel": (None,),
+    "labels": (None, 1),
+    "boxes_1024": (None, 4),
+    "attributes": (None, None),
+    "relationships": (None, 2),
+    "predicates": (None, 1),
+}
+"""The arrays every reader needs, with their shapes (None = any length)."""
+
+
+@dataclass
+class RawVG:
+    """The files' content, shapes checked, values not yet; see :mod:`.format` for the arrays."""
+
+    folder: Path
+    arrays: dict[str, np.ndarray]
+    attrs: dict[str, object]
+    dicts: dict
+    images: list[dict]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+
+@dataclass
+class VGData:
+    """A dataset folder's content: names, images and the stored number of validation images (None = not stored)."""
+
+    vocabulary: Vocabulary
+    records: list[ImageRecord]
+    num_val_images: int | None
+
+
+def load_raw(folder: Path | str) -> RawVG:
+    """Read the three annotation files.
+
+    Raises:
+        HMLError: a file or key is missing or unreadable, or an array has the wrong shape or type.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise HMLError(f"{folder} is not a folder; name the folder that holds {H5_NAME}")
+    for name in (H5_NAME, DICTS_NAME, IMAGES_NAME):
+        if not (folder / name).is_file():
+            raise HMLError(
+                f"{folder} has no {name}; a dataset folder needs {H5_NAME}, {DICTS_NAME}, {IMAGES_NAME} and VG_100K"
+            )
+    arrays, attrs = _load_h5(folder / H5_NAME)
+    dicts, images = _load_json(folder / DICTS_NAME, dict), _load_json(folder / IMAGES_NAME, list)
+    kept = [e for e in images if not isinstance(e, dict) or e.get("image_id") not in UNREADABLE_VG_IMAGES]
+    return RawVG(folder, arrays, attrs, dicts, kept)
+
+
+def read_vocabulary(raw: RawVG) -> Vocabulary:
+    """The names, with both directions of every mapping checked against each other.
+
+    Raises:
+        HMLError: a mapping is missing, has a gap, or contradicts its inverse.
+    """
+    return Vocabulary(*(_names(raw.dicts, kind) for kind in ("label", "predicate", "attribute")))
+
+
+def read_vg(folder: Path | str) -> VGData:
+    """Read a whole dataset folder, checked, boxes as the benchmark sees them (pixels of image_data.json's size).
+
+    Raises:
+        HMLError: whatever :func:`~maskrcnn_benchmark_hml.datasets.check.check_vg` would say; pictures are not looked at.
+    """
+    from .check import check_arrays  # the checker builds on this module
+
+    raw = load_raw(folder)
+    vocabulary = check_arrays(raw)
+    corners = stored_corners(raw["boxes_1024"])
+    pairs, predicates = raw["relationships"].astype(np.int64), raw["predicates"].astype(np.int64)
+    records = []
+    for i, entry in enumerate(raw.images):
+        first, last = int(raw["img_to_first_box"][i]), int(raw["img_to_last_box"][i])
+        rows = slice(first, last + 1) if first >= 0 else slice(0, 0)
+        first_rel, last_rel = int(raw["img_to_first_rel"][i]), int(raw["img_to_last_rel"][i])
+        rels = slice(first_rel, last_rel + 1) if first_rel >= 0 else slice(0, 0)
+        width, height = int(entry["width"]), int(entry["height"])
+        records.append(
+            ImageRecord(
+                image_id=int(entry["image_id"]),
+                width=width,
+                height=height,
+                split=int(raw["split"][i]),
+                boxes=corners[rows] * (max(width, height) / BOX_SCALE),
+                labels=raw["labels"][rows, 0].astype(np.int64),
+                relations=np.concatenate([pairs[rels] - max(first, 0), predicates[rels]], axis=1),
+                attributes=[tuple(int(a) for a in row if a > 0) for row in raw["attributes"][rows]],
+                extra={k: v for k, v in entry.items() if k not in ("image_id", "width", "height")},
+            )
+        )
+    stored = raw.attrs.get("num_val_images")
+    return VGData(vocabulary, records, None if stored is None else int(stored))
+
+
+def stored_corners(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) stored xc, yc, w, h to x1, y1, x2, y2 at the stored scale, truncated towards zero as the benchmark does."""
+    boxes = np.asarray(boxes, dtype=np.float64)
+    low = np.trunc(boxes[:, :2] - boxes[:, 2:] / 2)
+    return np.concatenate([low, low + boxes[:, 2:]], axis=1)
+
+
+def training_predicate_counts(folder: Path | str) -> dict[str, int]:
+    """How often each predicate occurs in the h5 file's training split, in dataset order.
+
+    The ``predicate_count`` of the dicts file is not used: Visual Genome's counts the raw data, in another order.
+    """
+    raw = load_raw(folder)
+    names = read_vocabulary(raw).predicates
+    image_of = rows_to_images(raw["img_to_first_rel"], raw["img_to_last_rel"], len(raw["predicates"]))
+    train = (image_of >= 0) & (raw["split"][image_of] == TRAIN)
+    counts = np.bincount(raw["predicates"][train, 0], minlength=len(names) + 1)
+    return {name: int(counts[i]) for i, name in enumerate(names, 1)}
+
+
+def rows_to_images(first: np.ndarray, last: np.ndarray, rows: int) -> np.ndarray:
+    """(rows,) the image that each row belongs to, -1 for a row of no image."""
+    out = np.full(rows, -1, dtype=np.int64)
+    images = np.flatnonzero(first >= 0)
+    lengths = (last[images] - first[images] + 1).astype(np.int64)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    out[np.repeat(first[images].astype(np.int64), lengths) + within] = np.repeat(images, lengths)
+    return out
+
+
+def validation_size(n_train: int, stored: int | None = None) -> int:
+    """How many images, from the front of the training split, are the validation split.
+
+    Args:
+        n_train: images of the training split that have relations.
+        stored: the h5 file's root attribute ``num_val_images``, if it has one.
+
+    Returns:
+        ``stored``; without it the benchmark's 5000 for a dataset of Visual Genome's size, else a tenth.
+    """
+    if stored is not None:
+        return int(stored)
+    return 5000 if n_train > 10000 else max(1, n_train // 10)
+
+
+def _load_h5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    try:
+        with h5py.File(path, "r") as h5:
+            missing = [name for name in ARRAYS if name not in h5]
+            if missing:
+                raise HMLError(f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format")
+            return {name: h5[name][()] for name in ARRAYS if _shape_fits(path, name, h5[name])}, dict(h5.attrs)
+    except (OSError, RuntimeError) as error:
+        raise HMLError(f"{path} is not a readable HDF5 file, it is cut short or damaged ({error}); copy it again") from error
+
+
+def _shape_fits(path: Path, name: str, array: h5py.Dataset) -> bool:
+    expected = ARRAYS[name]
+    if not isinstance(array, h5py.Dataset):
+        raise HMLError(f"{path}: {name!r} is a group; it must be an array")
+    if array.ndim != len(expected) or any(e not in (None, s) for e, s in zip(expected, array.shape)):
+        wanted = "(" + ", ".join("any" if e is None else str(e) for e in expected) + ")"
+        raise HMLError(f"{path}: the array {name!r} has shape {array.shape}; it must be {wanted}")
+    floats = array.dtype.kind == "f" and name == "boxes_1024"
+    if array.dtype.kind not in "iu" and not floats:
+        raise HMLError(f"{path}: the array {name!r} holds {array.dtype}; it must hold integers")
+    return True
+
+
+def _load_json(path: Path, kind: type) -> dict | list:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise HMLError(f"{path} is not readable JSON, it is cut short or damaged ({error}); copy it again") from error
+    if not isinstance(value, kind):
+        raise HMLError(f"{path} holds a JSON {type(value).__name__}; it must be a {kind.__name__}")
+    return value
+
+
+def _names(dicts: dict, kind: str) -> tuple[str, ...]:
+    forward, backward = f"idx_to_{kind}", f"{kind}_to_idx"
+    for key in (forward, backward):
+        if not isinstance(dicts.get(key), dict):
+            raise HMLError(f"{DICTS_NAME} has no {key!r}; it must map {'indices to names' if key == forward else 'names'}")
+    names = []
+    for i in range(1, len(dicts[forward]) + 1):
+        if str(i) not in dicts[forward]:
+            raise HMLError(f"{DICTS_NAME}: {forward!r} has no entry {i}; indices must run from 1 without a gap")
+        name = dicts[forward][str(i)]
+        if dicts[backward].get(name) != i:
+            raise HMLError(
+                f"{DICTS_NAME}: {forward!r} calls {i} {name!r}, but {backward!r} gives {dicts[backward].get(name)}"
+            )
+        names.append(name)
+    extra = [name for name in dicts[backward] if name not in set(names) and name != "__background__"]
+    if extra:
+        raise HMLError(f"{DICTS_NAME}: {backward!r} knows {extra[0]!r}, which {forward!r} lacks")
+    return tuple(names)

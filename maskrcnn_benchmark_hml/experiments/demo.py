@@ -181,7 +181,9 @@ def run_cells(cells: Sequence[Cell], iterations: int) -> list[CellResult]:
 
 def read_layers(hml_output: Path) -> dict[str, int]:
     """predicate -> layer of the tree that an HML run used."""
-    return json.loads((hml_output / "hml" / "tree.json").read_text("utf-8"))["layers"]
+    from ..method.tree import PredicateTree
+
+    return PredicateTree.load(hml_output / "hml" / "tree.json").layers
 
 
 def summarise(

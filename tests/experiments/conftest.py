@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark_hml.experiments.cell import Cell
+from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
 
 STUB = '''
 import json, os, pathlib, sys, time
@@ -40,7 +41,7 @@ if mode != "no_metrics":
     metrics = {"mode": "predcls", "images": 7, "per_predicate": per, **{key: value for key in keys}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (out / "hml").mkdir(exist_ok=True)
-    (out / "hml" / "tree.json").write_text(json.dumps({"layers": {"on": 1, "of": 1, "parked on": 2}}))
+    (out / "hml" / "tree.json").write_bytes(pathlib.Path(__file__).with_name("tree.json").read_bytes())
 '''.replace("\\\\", "\\")
 
 
@@ -67,6 +68,8 @@ def make_cell(tmp_path):
     """``make_cell(mode, *overrides, seed=0)`` -> StubCell below tmp_path."""
     make_data(tmp_path / "data")
     (tmp_path / "stub.py").write_text(STUB)
+    counts = {"on": 30, "of": 20, "parked on": 2}
+    build_frequency_tree(list(counts), counts, boundaries=(2,)).save(tmp_path / "tree.json")
     config = tmp_path / "config.yaml"
     config.write_text("DTYPE: float32\n")
 

@@ -50,12 +50,12 @@ def main() -> None:
     check_run(run_cfg)
     split = run_cfg.DATASETS.TO_TEST or "test"
     if split not in SPLITS:
-        raise HMLError(f"DATASETS.TO_TEST is {split!r}; use one of {', '.join(SPLITS)}.")
+        raise HMLError(f"DATASETS.TO_TEST is {split!r}; use one of {', '.join(SPLITS)}")
     last = Path(run_cfg.OUTPUT_DIR or ".") / "last_checkpoint"
     if not last.is_file() and not run_cfg.MODEL.WEIGHT:
         raise HMLError(
             f"there is nothing to test: {last} does not exist and MODEL.WEIGHT is empty; "
-            "give OUTPUT_DIR of a trained run, or MODEL.WEIGHT FILE."
+            "give OUTPUT_DIR of a trained run, or MODEL.WEIGHT FILE"
         )
     distributed = start_processes(run_cfg, args.local_rank)
 

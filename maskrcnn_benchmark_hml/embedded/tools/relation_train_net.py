@@ -60,7 +60,8 @@ ATTRIBUTE_MAPPING = {
     "roi_heads.relation.att_feature_extractor": "roi_heads.attribute.feature_extractor",
     "roi_heads.relation.union_feature_extractor.att_feature_extractor": "roi_heads.attribute.feature_extractor",
 }
-# In mixed precision a dropped step now and then is the loss scale finding its level; this many in a row are not.
+# A dropped step now and then is one bad batch, or in mixed precision the loss scale finding its level; this many in a
+# row are not.
 MAX_DROPPED_STEPS = 50
 
 
@@ -96,11 +97,9 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
     checkpointer = DetectronCheckpointer(
         cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR, get_rank() == 0, logger=logger, custom_scheduler=True
     )
-    arguments = {"iteration": 0, "scheduled": 0}
+    arguments = {"iteration": 0}
     if checkpointer.has_checkpoint():
-        resumed = checkpointer.load(update_schedule=cfg.SOLVER.UPDATE_SCHEDULE_DURING_LOAD)
-        # A checkpoint that does not say so (another benchmark's) counts as complete.
-        arguments.update({"scheduled": resumed.get("iteration", 0), **resumed})
+        arguments.update(checkpointer.load(update_schedule=cfg.SOLVER.UPDATE_SCHEDULE_DURING_LOAD))
         if "amp" in arguments:
             amp.load_state_dict(arguments.pop("amp"))
     else:
@@ -124,7 +123,6 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
             result = run_val(cfg, model, val_data_loaders, distributed, logger)
             logger.info("Validation Result: %.4f", result)
             log.restart_clock()
-        arguments["scheduled"] = iteration
         if cfg.SOLVER.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":
             scheduler.step()
             return False
@@ -147,7 +145,7 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
     batches = enumerate(train_data_loader, start_iter)
     if resumed_rng is not None:
         restore_rng(resumed_rng, cfg.SOLVER.SEED + start_iter, logger)
-    if start_iter > arguments["scheduled"]:
+    if scheduler.iterations_done < start_iter:
         # The checkpoint is written before the validation and the schedule's step of its iteration: make up for them.
         stop = validate_and_schedule(start_iter)
     logger.info("Start training at iteration %d of %d", start_iter, max_iter)
@@ -179,10 +177,10 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
                 clip=True,
             )
             dropped_in_a_row = 0 if finite and math.isfinite(norm) else dropped_in_a_row + 1
-            if dropped_in_a_row > (MAX_DROPPED_STEPS if half else 0):
+            if dropped_in_a_row == MAX_DROPPED_STEPS:
                 raise HMLError(
-                    f"the gradient is infinite or NaN at iteration {iteration} (see the log for where); "
-                    "lower SOLVER.BASE_LR, or continue from an earlier checkpoint."
+                    f"the gradient was infinite or NaN {MAX_DROPPED_STEPS} times in a row up to iteration {iteration} "
+                    "(the log says where); lower SOLVER.BASE_LR, or continue from an earlier checkpoint"
                 )
             optimizer.step()
             log.step_done(iteration, logged, optimizer.param_groups[-1]["lr"])
@@ -227,7 +225,7 @@ def run_val(
     # Processes other than the main one return -1, and so does a dataset without anything to measure.
     values = [float(value) for part in all_gather(results) for value in part if value >= 0]
     if not values:
-        raise HMLError("the validation gave no result; check DATASETS.VAL, or set SOLVER.TO_VAL and PRE_VAL to False.")
+        raise HMLError("the validation gave no result; check DATASETS.VAL, or set SOLVER.TO_VAL and PRE_VAL to False")
     return sum(values) / len(values)
 
 

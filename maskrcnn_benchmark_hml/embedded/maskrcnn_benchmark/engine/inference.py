@@ -46,7 +46,7 @@ def _in_order(parts: Sequence[dict[int, Any]], images: int) -> list[Any]:
         merged.update(part)
     absent = [number for number in range(images) if number not in merged]
     if absent:
-        raise HMLError(f"{len(absent)} of {images} images have no prediction (first: {absent[0]}); check the sampler.")
+        raise HMLError(f"{len(absent)} of {images} images have no prediction (first: {absent[0]}); check the sampler")
     return [merged[number] for number in range(images)]
 
 

@@ -62,9 +62,9 @@ def merged_config(cfg: CfgNode, config_file: str, opts: Sequence[str]) -> CfgNod
         HMLError: the file is missing or not YAML, or a key is unknown, has no value or a value of the wrong type.
     """
     if not config_file:
-        raise HMLError("no configuration is given; add --config-file FILE (configs/ has some to start from).")
+        raise HMLError("no configuration is given; add --config-file FILE (configs/ has some to start from)")
     if not Path(config_file).is_file():
-        raise HMLError(f"there is no configuration file {config_file}; check the path given to --config-file.")
+        raise HMLError(f"there is no configuration file {config_file}; check the path given to --config-file")
     merged = cfg.clone()
     merged.defrost()
     try:
@@ -72,17 +72,17 @@ def merged_config(cfg: CfgNode, config_file: str, opts: Sequence[str]) -> CfgNod
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
-        raise HMLError(f"{config_file} is not valid YAML{line}; mend it or give another --config-file.") from error
+        raise HMLError(f"{config_file} is not valid YAML{line}; mend it or give another --config-file") from error
     except (UnicodeDecodeError, OSError) as error:
-        raise HMLError(f"{config_file} cannot be read ({error}); give a readable YAML file.") from error
+        raise HMLError(f"{config_file} cannot be read ({error}); give a readable YAML file") from error
     except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
-        raise HMLError(f"{config_file}: {_reason(error, cfg)}.") from error
+        raise HMLError(f"{config_file}: {_reason(error, cfg)}") from error
     if len(opts) % 2:
-        raise HMLError(f"options come as KEY VALUE pairs, but {opts[-1]} has no partner; add its value.")
+        raise HMLError(f"options come as KEY VALUE pairs, but {opts[-1]} has no partner; add its value")
     try:
         merged.merge_from_list(list(opts))
     except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
-        raise HMLError(f"command line: {_reason(error, cfg)}.") from error
+        raise HMLError(f"command line: {_reason(error, cfg)}") from error
     merged.freeze()
     return merged
 
@@ -99,15 +99,15 @@ def check_run(cfg: CfgNode) -> None:
         for part in key.split("."):
             node = node[part]
         if node:
-            raise HMLError(f"{key} is on, which this benchmark does not have; set it to False.")
+            raise HMLError(f"{key} is on, which this benchmark does not have; set it to False")
     if cfg.DTYPE not in _PRECISIONS:
-        raise HMLError(f"DTYPE is {cfg.DTYPE!r}; use one of {', '.join(_PRECISIONS)}.")
+        raise HMLError(f"DTYPE is {cfg.DTYPE!r}; use one of {', '.join(_PRECISIONS)}")
     if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
-        raise HMLError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but torch sees no GPU here; add MODEL.DEVICE cpu.")
+        raise HMLError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but torch sees no GPU here; add MODEL.DEVICE cpu")
     for key in ("WEIGHT", "PRETRAINED_DETECTOR_CKPT"):
         entry = cfg.MODEL[key]
         if entry and not Path(resolve_weights(cfg, entry)).is_file():
-            raise HMLError(f"MODEL.{key} is {entry}, which is not a file; correct the path or set it to ''.")
+            raise HMLError(f"MODEL.{key} is {entry}, which is not a file; correct the path or set it to ''")
 
 
 def start_processes(cfg: CfgNode, local_rank: int) -> bool:

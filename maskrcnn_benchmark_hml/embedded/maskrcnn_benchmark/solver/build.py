@@ -23,21 +23,21 @@ def check_solver(cfg: CfgNode) -> None:
     """
     solver = cfg.SOLVER
     if solver.SCHEDULE.TYPE not in _SCHEDULES:
-        raise HMLError(f"SOLVER.SCHEDULE.TYPE is {solver.SCHEDULE.TYPE!r}; use one of {', '.join(_SCHEDULES)}.")
+        raise HMLError(f"SOLVER.SCHEDULE.TYPE is {solver.SCHEDULE.TYPE!r}; use one of {', '.join(_SCHEDULES)}")
     if solver.WARMUP_METHOD not in ("constant", "linear"):
-        raise HMLError(f"SOLVER.WARMUP_METHOD is {solver.WARMUP_METHOD!r}; use constant or linear.")
+        raise HMLError(f"SOLVER.WARMUP_METHOD is {solver.WARMUP_METHOD!r}; use constant or linear")
     for key in ("MAX_ITER", "IMS_PER_BATCH", "CHECKPOINT_PERIOD", "VAL_PERIOD", "PRINT_GRAD_FREQ"):
         if solver[key] < 1:
-            raise HMLError(f"SOLVER.{key} is {solver[key]}; give a whole number of at least 1.")
+            raise HMLError(f"SOLVER.{key} is {solver[key]}; give a whole number of at least 1")
     for key in ("BASE_LR", "GRAD_NORM_CLIP"):
         if not solver[key] > 0:
-            raise HMLError(f"SOLVER.{key} is {solver[key]}; give a number above 0.")
+            raise HMLError(f"SOLVER.{key} is {solver[key]}; give a number above 0")
     if not 0 <= solver.SEED < 2**32:
-        raise HMLError(f"SOLVER.SEED is {solver.SEED}; give a whole number from 0 to 4294967295.")
+        raise HMLError(f"SOLVER.SEED is {solver.SEED}; give a whole number from 0 to 4294967295")
     if solver.SCHEDULE.MAX_DECAY_STEP < 1:
-        raise HMLError(f"SOLVER.SCHEDULE.MAX_DECAY_STEP is {solver.SCHEDULE.MAX_DECAY_STEP}; give at least 1.")
+        raise HMLError(f"SOLVER.SCHEDULE.MAX_DECAY_STEP is {solver.SCHEDULE.MAX_DECAY_STEP}; give at least 1")
     if list(solver.STEPS) != sorted(solver.STEPS):
-        raise HMLError(f"SOLVER.STEPS is {tuple(solver.STEPS)}; give the iterations in ascending order.")
+        raise HMLError(f"SOLVER.STEPS is {tuple(solver.STEPS)}; give the iterations in ascending order")
 
 
 def make_optimizer(
@@ -75,7 +75,7 @@ def make_optimizer(
             slowed += 1
         groups.setdefault((lr * rl_factor, decay), []).append(parameter)
     if not groups:
-        raise HMLError("every parameter of the model is frozen; there is nothing to train.")
+        raise HMLError("every parameter of the model is frozen; there is nothing to train")
     if slowed:
         logger.info("%d parameter tensors learn %g times slower (%s)", slowed, slow_ratio, ", ".join(slow_heads))
     return torch.optim.SGD(
@@ -108,4 +108,4 @@ def make_lr_scheduler(
             logger=logger,
             **warmup,
         )
-    raise HMLError(f"SOLVER.SCHEDULE.TYPE is {solver.SCHEDULE.TYPE!r}; use one of {', '.join(_SCHEDULES)}.")
+    raise HMLError(f"SOLVER.SCHEDULE.TYPE is {solver.SCHEDULE.TYPE!r}; use one of {', '.join(_SCHEDULES)}")

@@ -32,7 +32,7 @@ class _WarmupSchedule(abc.ABC):
         last_epoch: int,
     ) -> None:
         if warmup_method not in ("constant", "linear"):
-            raise HMLError(f"SOLVER.WARMUP_METHOD is {warmup_method!r}; use constant or linear.")
+            raise HMLError(f"SOLVER.WARMUP_METHOD is {warmup_method!r}; use constant or linear")
         self.optimizer = optimizer
         self.gamma = gamma
         self.warmup_factor = warmup_factor
@@ -40,10 +40,12 @@ class _WarmupSchedule(abc.ABC):
         self.warmup_method = warmup_method
         for group in optimizer.param_groups:
             if last_epoch >= 0 and "initial_lr" not in group:
-                raise HMLError("the optimizer to resume has no initial_lr; load its checkpoint before the schedule.")
+                raise HMLError("the optimizer to resume has no initial_lr; load its checkpoint before the schedule")
             group.setdefault("initial_lr", group["lr"])
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
+        # Iterations whose step() is taken. A checkpoint may be written before the step of its iteration.
+        self.iterations_done = 0
 
     @abc.abstractmethod
     def decay_steps(self) -> int:
@@ -60,6 +62,14 @@ class _WarmupSchedule(abc.ABC):
     def get_last_lr(self) -> list[float]:
         """The learning rates in force."""
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def jump(self, iteration: int) -> None:
+        """Continue after ``iteration`` for want of a saved state: decays that depend on the metric are unknown."""
+        self.last_epoch = self.iterations_done = iteration
+        self._write()
+
+    def _move(self, epoch: int | None) -> None:
+        self.last_epoch = self.iterations_done = self.last_epoch + 1 if epoch is None else epoch
 
     def _write(self) -> None:
         for group, lr in zip(self.optimizer.param_groups, self.get_lr()):
@@ -91,7 +101,7 @@ class WarmupMultiStepLR(_WarmupSchedule):
         super().__init__(optimizer, gamma, warmup_factor, warmup_iters, warmup_method, last_epoch)
         self.milestones = list(milestones)
         if self.milestones != sorted(self.milestones):
-            raise HMLError(f"SOLVER.STEPS is {tuple(milestones)}; give the iterations in ascending order.")
+            raise HMLError(f"SOLVER.STEPS is {tuple(milestones)}; give the iterations in ascending order")
         self.step()
 
     def decay_steps(self) -> int:
@@ -99,7 +109,7 @@ class WarmupMultiStepLR(_WarmupSchedule):
 
     def step(self, epoch: int | None = None) -> None:
         """Move to iteration ``epoch`` (default: the next one) and set the learning rates."""
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        self._move(epoch)
         self._write()
 
 
@@ -137,13 +147,14 @@ class WarmupReduceLROnPlateau(_WarmupSchedule):
         # and uses up one cooldown: kept, so that learning rates and decays agree iteration by iteration.
         self.last_epoch = max(last_epoch, 0)
         self.step(float(self.last_epoch))
+        self.iterations_done = max(last_epoch, 0)
 
     def decay_steps(self) -> int:
         return self.stage_count
 
     def step(self, metrics: float | None, epoch: int | None = None) -> None:
         """Move to iteration ``epoch`` (default: the next one); ``metrics`` is None where no validation took place."""
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        self._move(epoch)
         if metrics is not None:
             self._judge(float(metrics))
         self._write()

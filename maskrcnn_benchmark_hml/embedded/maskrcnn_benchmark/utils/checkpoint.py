@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark_hml.errors import HMLError
 
 from .imports import import_file
-from .miscellaneous import replaced_file
+from .miscellaneous import mkdir, replaced_file
 from .model_serialization import brief, load_state_dict, unwrapped
 
 LAST = "last_checkpoint"
@@ -56,6 +56,7 @@ class Checkpointer:
         if self.scheduler is not None:
             data["scheduler"] = self.scheduler.state_dict()
         data.update(kwargs)
+        mkdir(self.save_dir)
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
         with replaced_file(path) as aside:
@@ -111,15 +112,13 @@ class Checkpointer:
             except ValueError as error:
                 raise HMLError(
                     f"the optimizer state in {f} does not fit this model ({error}); continue with the configuration "
-                    "that wrote it, or start in another OUTPUT_DIR."
+                    "that wrote it, or start in another OUTPUT_DIR"
                 ) from error
         if self.scheduler is None:
             return
-        if update_schedule:
-            self.scheduler.last_epoch = iteration
-            for group, lr in zip(self.scheduler.optimizer.param_groups, self.scheduler.get_lr()):
-                group["lr"] = lr
-        elif scheduler is not None:
+        if update_schedule or scheduler is None:
+            self.scheduler.jump(iteration)
+        else:
             self.scheduler.load_state_dict(scheduler)
 
     def has_checkpoint(self) -> bool:
@@ -140,7 +139,7 @@ class Checkpointer:
                     return str(path)
         raise HMLError(
             f"{tag} names {entry or 'nothing'}, which is not there; put the name of {self._others('')} into it, "
-            "or delete it to start anew."
+            "or delete it to start anew"
         )
 
     def _others(self, bad: str) -> str:
@@ -155,21 +154,21 @@ class Checkpointer:
 
     def _load_file(self, f: str) -> dict[str, Any]:
         if not Path(f).is_file():
-            raise HMLError(f"there is no checkpoint {f}; check MODEL.WEIGHT and MODEL.PRETRAINED_DETECTOR_CKPT.")
+            raise HMLError(f"there is no checkpoint {f}; check MODEL.WEIGHT and MODEL.PRETRAINED_DETECTOR_CKPT")
         try:
             loaded = torch.load(f, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise HMLError(
                 f"{f} is not a plain checkpoint of tensors and numbers ({str(error).splitlines()[0]}); "
-                f"if it was cut short, use {self._others(f)} instead (write its name into {LAST})."
+                f"if it was cut short, use {self._others(f)} instead (write its name into {LAST})"
             ) from error
         except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise HMLError(
                 f"{f} is damaged or cut short; use {self._others(f)} instead (write its name into {LAST}), "
-                f"or delete {LAST} to start anew."
+                f"or delete {LAST} to start anew"
             ) from error
         if not isinstance(loaded, dict):
-            raise HMLError(f"{f} holds a {type(loaded).__name__}, not a checkpoint; give a .pth file of a run.")
+            raise HMLError(f"{f} holds a {type(loaded).__name__}, not a checkpoint; give a .pth file of a run")
         return loaded if "model" in loaded else {"model": loaded}
 
 
@@ -201,7 +200,7 @@ def resolve_weights(cfg: CfgNode, f: str) -> str:
         HMLError: it is a URL (nothing is downloaded silently) or not in the catalog.
     """
     if f.startswith(("http://", "https://")):
-        raise HMLError(f"{f} would be a download; fetch it yourself and give the path of the file.")
+        raise HMLError(f"{f} would be a download; fetch it yourself and give the path of the file")
     if f.startswith("catalog://"):
         catalog = import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True)
         return catalog.ModelCatalog.get(f[len("catalog://") :])

@@ -18,7 +18,7 @@ def setup_environment() -> None:
         return
     module = import_file(f"{__name__}.custom_module", path)
     if not callable(getattr(module, "setup_environment", None)):
-        raise HMLError(f"{VARIABLE} names {path}, which has no function setup_environment(); add one or unset it.")
+        raise HMLError(f"{VARIABLE} names {path}, which has no function setup_environment(); add one or unset it")
     module.setup_environment()
 
 

@@ -79,7 +79,7 @@ def load_state_dict(
     if refused:
         raise HMLError(
             f"{source} lacks {brief([names[name] for name in refused])}; it belongs to another model: "
-            "use the configuration that it was trained with, or another file."
+            "use the configuration that it was trained with, or another file"
         )
     found = {name: given[theirs] for name, theirs in names.items() if theirs in given}
     wrong = [f"{name} is {tuple(v.shape)}, not {tuple(own[name].shape)}" for name, v in found.items()
@@ -87,7 +87,7 @@ def load_state_dict(
     if wrong:
         raise HMLError(
             f"{source} has other shapes than this model ({brief(wrong, 2)}); check the NUM_CLASSES keys "
-            "(a dataset with another vocabulary?) and the widths in the configuration."
+            "(a dataset with another vocabulary?) and the widths in the configuration"
         )
     target.load_state_dict(found, strict=False)
     used = set(names.values())

@@ -19,7 +19,7 @@ class Registry(dict):
         """Register ``thing``, or without it return a decorator that does."""
         if thing is not None:
             if name in self:
-                raise HMLError(f"{name!r} is registered twice; give one of the two another name.")
+                raise HMLError(f"{name!r} is registered twice; give one of the two another name")
             self[name] = thing
             return None
 
@@ -30,4 +30,4 @@ class Registry(dict):
         return decorator
 
     def __missing__(self, name: str) -> Any:
-        raise HMLError(f"there is nothing named {name!r} here; use one of {', '.join(sorted(self)) or '(none yet)'}.")
+        raise HMLError(f"there is nothing named {name!r} here; use one of {', '.join(sorted(self)) or '(none yet)'}")

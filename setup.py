@@ -22,7 +22,7 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.5",
     "networkx>=2.8",
     "jinja2>=3.0",
-    "six>=1.16",
+    "six>=1.16",  # imported by Scene-Graph-Benchmark.pytorch itself
 ]
 
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
@@ -45,7 +45,10 @@ setup(
     package_dir={"maskrcnn_benchmark_hml.configs": "configs"},
     package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"dev": ["pytest>=7.0", "ruff>=0.6", "setuptools>=62.3"]},
+    extras_require={
+        "boxes": ["pycocotools>=2.0.6"],  # mAP of the detector and of SGDet
+        "dev": ["pytest>=7.0", "ruff>=0.6", "setuptools>=62.3"],
+    },
     entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},
     zip_safe=False,
 )

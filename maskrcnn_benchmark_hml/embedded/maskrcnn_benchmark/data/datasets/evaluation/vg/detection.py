@@ -1,0 +1,59 @@
+"""Mean average precision of the boxes, by the COCO evaluation code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+
+def mean_average_precision(
+    groundtruths: Sequence[BoxList], predictions: Sequence[BoxList], names: Sequence[str]
+) -> tuple[float, float]:
+    """mAP at IoU 0.5, and COCO's mean over IoU 0.5 .. 0.95; at most 100 boxes an image.
+
+    Args:
+        groundtruths: with field ``labels``. predictions: with ``pred_labels`` and ``pred_scores``.
+        names: object classes, ``__background__`` first.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise HMLError("evaluating boxes needs pycocotools; install it with: pip install pycocotools") from error
+    annotations = []
+    for image_id, truth in enumerate(groundtruths):
+        boxes = truth.convert("xywh").bbox.tolist()
+        for label, box in zip(truth.get_field("labels").tolist(), boxes):
+            annotations.append(
+                {"id": len(annotations), "image_id": image_id, "category_id": label, "bbox": box,
+                 "area": box[2] * box[3], "iscrowd": 0}
+            )  # fmt: skip
+    rows = []
+    for image_id, prediction in enumerate(predictions):
+        boxes = prediction.convert("xywh").bbox.detach().cpu().numpy()
+        scores, labels = (prediction.get_field(f).detach().cpu().numpy() for f in ("pred_scores", "pred_labels"))
+        rows.append(np.column_stack((np.full(len(boxes), image_id), boxes, scores, labels)))
+    detections = np.concatenate(rows) if rows else np.zeros((0, 7))
+    if not len(detections) or not annotations:
+        return 0.0, 0.0
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth_set = COCO()
+        truth_set.dataset = {
+            "info": {},
+            "images": [{"id": i} for i in range(len(groundtruths))],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(names) if i > 0],
+            "annotations": annotations,
+        }
+        truth_set.createIndex()
+        coco = COCOeval(truth_set, truth_set.loadRes(detections), "bbox")
+        coco.params.imgIds = list(range(len(groundtruths)))
+        coco.evaluate()
+        coco.accumulate()
+        coco.summarize()
+    return float(coco.stats[1]), float(coco.stats[0])

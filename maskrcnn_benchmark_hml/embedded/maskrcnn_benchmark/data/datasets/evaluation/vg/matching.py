@@ -1,0 +1,117 @@
+"""At which rank a ranked list of predicted triplets first finds each annotated triplet of one image.
+
+Every recall at K follows from these ranks: an annotated triplet is found at K when its rank is below K. A prediction
+matches when subject class, predicate and object class are equal and both boxes overlap with IoU >= the threshold
+(Lu et al. 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEVER = np.iinfo(np.int64).max
+"""Rank of a triplet that no prediction matches."""
+
+NO_CONSTRAINT_PREDICTIONS = 100
+"""Without the graph constraint, the best so many (pair, predicate) combinations are considered."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Boxes (n, 4) float32 x1, y1, x2, y2, inclusive; classes (n,); scores (n,) of the classes."""
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+
+
+def pairwise_iou(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """(n, m) IoU of inclusive boxes (n, 4) and (m, 4)."""
+    low = np.maximum(one[:, None, :2], two[None, :, :2])
+    high = np.minimum(one[:, None, 2:], two[None, :, 2:])
+    side = (high - low + 1).clip(min=0)
+    shared = side[..., 0] * side[..., 1]
+    area_one, area_two = ((b[:, 2] - b[:, 0] + 1) * (b[:, 3] - b[:, 1] + 1) for b in (one, two))
+    return shared / (area_one[:, None] + area_two - shared)
+
+
+def triplet_key(triplets: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(p,) int64, one number per (subject class, object class, predicate) of ``triplets`` (p, 3)."""
+    subject, target = classes[triplets[:, 0]].astype(np.int64), classes[triplets[:, 1]].astype(np.int64)
+    return (subject << 42) + (target << 21) + triplets[:, 2]
+
+
+class Matcher:
+    """Ranks for one image.
+
+    Args:
+        annotated: objects of the annotation, and ``relations`` (g, 3) subject, object, predicate.
+        predicted: objects of the prediction.
+        iou_threshold: both boxes of a match must reach it.
+    """
+
+    def __init__(
+        self, annotated: Objects, relations: np.ndarray, predicted: Objects, iou_threshold: float
+    ) -> None:
+        self.relations = relations
+        self._wanted = triplet_key(relations, annotated.classes)
+        self._predicted = predicted
+        self._near = pairwise_iou(annotated.boxes, predicted.boxes) >= iou_threshold
+
+    def ranks(self, triplets: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+        """(g,) rank of the first match of each annotated triplet, from 0, or ``NEVER``.
+
+        Args:
+            triplets: (p, 3) subject, object, predicate, best first.
+            counted: (p,) bool; the others are left out before ranks are given.
+        """
+        if counted is not None:
+            triplets = triplets[counted]
+        offered = triplet_key(triplets, self._predicted.classes)
+        wanted, rank = np.nonzero(self._wanted[:, None] == offered)
+        near = self._near[self.relations[wanted, 0], triplets[rank, 0]]
+        near &= self._near[self.relations[wanted, 1], triplets[rank, 1]]
+        # nonzero() runs through the predictions of one annotated triplet in their order: the first is the best.
+        found, first = np.unique(wanted[near], return_index=True)
+        result = np.full(len(self.relations), NEVER)
+        result[found] = rank[near][first]
+        return result
+
+
+def constrained(pairs: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(p, 3) each pair with its best predicate other than background, in the order given (best pair first).
+
+    Args:
+        pairs: (p, 2) subject, object. scores: (p, predicates), background first.
+    """
+    return np.column_stack((pairs, scores[:, 1:].argmax(axis=1) + 1))
+
+
+def unconstrained(pairs: np.ndarray, scores: np.ndarray, object_scores: np.ndarray) -> np.ndarray:
+    """(up to 100, 3) the best (pair, predicate) combinations by subject score x object score x predicate score."""
+    weight = object_scores[pairs].prod(axis=1)
+    return _top(pairs, weight, scores[:, 1:])
+
+
+def _top(pairs: np.ndarray, weight: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Equal products stand in the order that numpy's default sort of *all* products gives them.
+
+    Only then are results with ties the same as other implementations'. Without ties the order is unambiguous, and
+    sorting the rows that can hold one of the best is enough: the k-th best product is not below the k-th best row
+    maximum.
+    """
+    k = NO_CONSTRAINT_PREDICTIONS
+    best_of_row = weight * scores.max(axis=1)
+    if len(best_of_row) > k and np.isfinite(best_of_row).all() and weight.min() >= 0:
+        rows = np.flatnonzero(best_of_row >= np.partition(best_of_row, -k)[-k])
+        products = (weight[rows, None] * scores[rows]).ravel()
+        best = np.flatnonzero(products >= np.partition(products, -k)[-k])
+        if len(best) == len(np.unique(products[best])) == k:
+            best = best[np.argsort(-products[best])]
+            row, predicate = np.divmod(best, scores.shape[1])
+            return np.column_stack((pairs[rows[row]], predicate + 1))
+    order = np.argsort(-(weight[:, None] * scores).ravel())[:k]
+    row, predicate = np.divmod(order, scores.shape[1])
+    return np.column_stack((pairs[row], predicate + 1))

@@ -1,0 +1,35 @@
+"""Which triplets of classes never occur in training (zero-shot recall, Lu et al. 2016)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...vg_files import read_annotations
+from .matching import triplet_key
+
+
+def seen_triplets(dataset: Any) -> np.ndarray:
+    """Sorted keys (``triplet_key``) of every triplet in the training images of the dataset's file.
+
+    All relations count, boxes that touch or not; validation images do not.
+    """
+    file = Path(dataset.roidb_file)
+    num_val_im = None if dataset.split == "test" else dataset.num_val_im
+    return _read(file, num_val_im, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, num_val_im: int | None, _changed: int) -> np.ndarray:
+    data = read_annotations(file, "train", num_val_im=num_val_im)
+    image = np.repeat(np.arange(len(data.first_rel)), data.end_rel - data.first_rel)
+    in_file = data.relations + data.first_box[image, None] * np.array([1, 1, 0])
+    return np.unique(triplet_key(in_file, data.labels))
+
+
+def is_unseen(relations: np.ndarray, classes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(g,) bool for ``relations`` (g, 3) between objects of ``classes``."""
+    return ~np.isin(triplet_key(relations, classes), seen)

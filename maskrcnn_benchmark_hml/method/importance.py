@@ -13,7 +13,9 @@ from .flat import FlatLayout
 
 FISHER_MODES = ("mean", "ema")
 CONTRIBUTIONS = ("descent", "released")
-RELEASED_RANGE = (1e-20, 1.0)
+# Floors and ceiling of the released code.
+_RELEASED_SMALL = 1e-20
+_RELEASED_GAIN = 1e-15
 
 
 def fisher_update(fisher: Tensor, grad: Tensor, step: int, *, mode: str = "mean", ema: float = 0.5) -> Tensor:
@@ -63,6 +65,15 @@ def importance_raw(contributions: Tensor, fisher: Tensor, displacement: Tensor, 
     return torch.where(displacement == 0, torch.zeros_like(share), share)
 
 
+def released_importance(contributions: Tensor, fisher: Tensor, displacement: Tensor) -> Tensor:
+    """One interval's share of Omega_raw as the released code computes it, with floors in place of eps.
+
+    2 max(contributions, 1e-15) / max(F dtheta^2, 1e-20). It is never 0, so a parameter that never moved collects 2e5
+    per interval. The released code closes an interval at each step (``interval=1``).
+    """
+    return 2 * contributions.clamp_min(_RELEASED_GAIN) / (fisher * displacement.square()).clamp_min(_RELEASED_SMALL)
+
+
 def normalise_importance(raw: Sequence[Tensor]) -> list[Tensor]:
     """Omega = sigmoid(log10(P Omega_raw / sum Omega_raw)), global over all P parameters (eq. 10).
 
@@ -80,12 +91,16 @@ def normalise_importance(raw: Sequence[Tensor]) -> list[Tensor]:
     return [torch.sigmoid(torch.log10(tensor / (total / count))) for tensor in raw]
 
 
-def released_normalise(values: Sequence[Tensor]) -> list[Tensor]:
-    """The released code's normalisation of F and of Omega: sigmoid(log10 x - mean log10 x), x clamped to [1e-20, 1].
+def released_normalise(values: Sequence[Tensor], ceiling: float | None = None) -> list[Tensor]:
+    """The released code's normalisation of F and of Omega: sigmoid(log10 x - mean log10 x), x >= 1e-20.
 
     The mean runs over all P parameters. Unlike eq. 10 it leaves no parameter out: one never updated counts 1e-20.
+
+    Args:
+        values: F or Omega_raw of each parameter tensor.
+        ceiling: upper bound of x; the released code has 1 for F and none for Omega.
     """
-    logs = [torch.log10(tensor.clamp(*RELEASED_RANGE)) for tensor in values]
+    logs = [torch.log10(tensor.clamp(_RELEASED_SMALL, ceiling)) for tensor in values]
     count = sum(tensor.numel() for tensor in logs)
     mean = sum(float(tensor.sum(dtype=torch.float64)) for tensor in logs) / count
     return [torch.sigmoid(tensor - mean) for tensor in logs]
@@ -103,7 +118,8 @@ class ImportanceTracker:
         ema: share of the new square under ``ema``, in (0, 1].
         interval: recorded steps per interval of eq. 9; 0 takes the whole stage as one.
         eps: of eq. 9, above 0.
-        contribution: ``descent`` (eq. 11 with its sign repaired) or ``released`` (the misprint).
+        contribution: ``descent`` (eq. 11 with its sign repaired) or ``released`` (the misprinted sign and the
+            floors of :func:`released_importance`, which takes the place of eq. 9 and of its eps).
 
     Memory: five vectors of P numbers, six with an interval above 0.
     """
@@ -233,7 +249,10 @@ class ImportanceTracker:
             layout.param_blocks(layout.params()),
         )
         for target, contributions, fisher, start, end in blocks:
-            target.add_(importance_raw(contributions, fisher, end - start, self._settings["eps"]))
+            if self._settings["contribution"] == "descent":
+                target.add_(importance_raw(contributions, fisher, end - start, self._settings["eps"]))
+            else:
+                target.add_(released_importance(contributions, fisher, end - start))
 
     @torch.no_grad()
     def finish(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -245,7 +264,9 @@ class ImportanceTracker:
             (fisher, omega_raw): name -> tensor in the parameter's shape, independent of the tracker.
         """
         raw = self._layout.zeros() if self._raw is None else self._raw.clone()
-        self._close_interval(raw)
+        interval = self._settings["interval"]
+        if not interval or self._steps % interval:
+            self._close_interval(raw)
         return self._layout.unflatten(self._fisher.clone()), self._layout.unflatten(raw)
 
     def state_dict(self) -> dict[str, Any]:

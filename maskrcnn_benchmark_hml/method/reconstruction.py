@@ -35,7 +35,7 @@ def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mo
     if mode == "l2":
         return {name: torch.ones_like(fisher[name]) for name in names}
     if mode == "released":
-        first = released_normalise([fisher[name] for name in names])
+        first = released_normalise([fisher[name] for name in names], ceiling=1.0)
         second = released_normalise([omega_raw[name] for name in names])
     else:
         # A parameter that was never updated drops out of MR, whatever gradient it had.

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -156,15 +157,15 @@ def run_cell(cell: Cell, on_progress: Callable[[str], None] | None = None) -> Ce
         _write_record(cell, before, finished=False)
         start = time.monotonic()
         try:
-            last_words = _run_process(cell, lock, on_progress)
+            failure = _run_process(cell, lock, on_progress)
         finally:
             seconds = before + time.monotonic() - start
             _write_record(cell, seconds, finished=False)
         metrics = cell.metrics()
-        if last_words is None and metrics is None:
-            last_words = "it ended without writing inference/*_test/metrics.json"
-        if last_words is not None:
-            raise CellFailed(f"the run {cell.name!r} failed: {last_words} (full log: {cell.output / LOG})")
+        if failure is None and metrics is None:
+            failure = "it ended without writing inference/*_test/metrics.json"
+        if failure is not None:
+            raise CellFailed(f"the run {cell.name!r} failed: {failure} (full log: {cell.output / LOG})")
         _write_record(cell, seconds, finished=True)
     return CellResult(cell, metrics, seconds, skipped=False)
 
@@ -187,13 +188,13 @@ def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | Non
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
         )
-        said = ""
+        said: list[str] = []
         try:
             for line, is_progress in split_stream(child.stderr):
                 if not is_progress:
                     log.write(line + "\n")
                     log.flush()
-                    said = line.strip() or said
+                    said.append(line)
                 elif on_progress is not None:
                     on_progress(line)
             code = child.wait()
@@ -202,7 +203,11 @@ def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | Non
                 _stop(child)
     if code == 0:
         return None
-    return said.removeprefix("hml: error: ") or _last_line(cell.output / LOG, log_start) or f"exit code {code}"
+    if not said:
+        with open(cell.output / LOG, encoding="utf-8", errors="replace") as file:
+            file.seek(log_start)
+            said = file.read().splitlines()
+    return last_words(said) or f"exit code {code}"
 
 
 def _stop(child: subprocess.Popen) -> None:
@@ -215,11 +220,14 @@ def _stop(child: subprocess.Popen) -> None:
         child.wait()
 
 
-def _last_line(path: Path, start: int) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        file.seek(start)
-        lines: Sequence[str] = file.read().split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+def last_words(lines: Sequence[str]) -> str:
+    """The line that says why a process ended: our own sentence, else the exception's, else the last line."""
+    for pattern in (r"hml: error: (.+)", r"((?:\w+\.)*\w*(?:Error|Exception)\b.*)", r"\s*(\S.*)"):
+        for line in reversed(lines):
+            match = re.match(pattern, line)
+            if match:
+                return match[1].strip()
+    return ""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.experiments.cell import Cell, CellFailed, check_cell, run_cell
+from maskrcnn_benchmark_hml.experiments.cell import Cell, CellFailed, check_cell, last_words, run_cell
 
 
 def starts(cell) -> int:
@@ -41,6 +41,13 @@ def test_interrupted_cell_is_continued_in_its_folder(make_cell):
     result = run_cell(cell)
     assert starts(cell) == 2 and not result.skipped and result.seconds > before
     assert run_cell(cell).skipped
+
+
+def test_last_words_are_the_sentence_that_explains():
+    traceback = ["Traceback", '  File "x"', "yaml.parser.ParserError: while parsing", '  in "x"', "     ^"]
+    assert last_words(traceback) == "yaml.parser.ParserError: while parsing"
+    assert last_words([*traceback, "hml: error: give a number", "bye"]) == "give a number"
+    assert last_words(["one", " two ", ""]) == "two" and last_words([]) == ""
 
 
 @pytest.mark.parametrize(

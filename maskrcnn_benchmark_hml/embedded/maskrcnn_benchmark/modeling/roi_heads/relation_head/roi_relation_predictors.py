@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from logging import Logger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskrcnn_benchmark.data import get_dataset_statistics
 from maskrcnn_benchmark.modeling import registry
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from maskrcnn_benchmark_hml.errors import HMLError
 
 if TYPE_CHECKING:
     from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -38,7 +37,6 @@ class MotifPredictor(nn.Module):
         self.num_rel_cls = head.NUM_CLASSES
         self.use_vision, self.use_bias = head.PREDICT_USE_VISION, head.PREDICT_USE_BIAS
         statistics = get_dataset_statistics(config)
-        check_vocabulary(config, statistics)
         self.context_layer = LSTMContext(config, statistics["obj_classes"], in_channels)
 
         self.hidden_dim, self.pooling_dim = head.CONTEXT_HIDDEN_DIM, head.CONTEXT_POOLING_DIM
@@ -86,24 +84,6 @@ class MotifPredictor(nn.Module):
         if self.use_bias:
             rel_dists = rel_dists + self.freq_bias.index_with_labels(obj_preds[pairs])
         return obj_dists.split(num_objs), rel_dists.split([len(p) for p in rel_pair_idxs]), {}
-
-
-def check_vocabulary(config: CfgNode, statistics: Mapping[str, Any]) -> None:
-    """HMLError if the config's class counts are not those of the dataset, background included."""
-    counts = {
-        "MODEL.ROI_BOX_HEAD.NUM_CLASSES": (config.MODEL.ROI_BOX_HEAD.NUM_CLASSES, "obj_classes", "object classes"),
-        "MODEL.ROI_RELATION_HEAD.NUM_CLASSES": (
-            config.MODEL.ROI_RELATION_HEAD.NUM_CLASSES,
-            "rel_classes",
-            "predicates",
-        ),
-    }
-    for key, (configured, name, what) in counts.items():
-        present = len(statistics[name])
-        if configured != present:
-            raise HMLError(
-                f"{key} is {configured}, but the dataset has {present} {what} with background; set {present}"
-            )
 
 
 def check_predictor_name(cfg: CfgNode) -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..errors import HMLError
 from .layout import PHOTOS_NAME, TEST, TRAIN, ImageRecord, Vocabulary, new_dataset_folder
 from .mini_vg_draw import Item, class_colour, colour_name, draw_scene
-from .mini_vg_grammar import ANCHOR_SIZE, FINE_RATE, POOLS, RARE_SHARE, RULES, SECOND_ANNOTATOR, Rule
+from .mini_vg_grammar import ANCHOR_SIZE, FINE_RATE, POOL_SKEW, POOLS, RARE_SHARE, RULES, SECOND_ANNOTATOR, Rule
 from .writer import write_vg
 
 DEFAULT_IMAGES = 900
@@ -176,7 +176,7 @@ def compose_scene(
 
 def _pick(names: Sequence[str], rng: random.Random, flat: bool = False) -> str:
     """One of ``names``; earlier ones more often, as in Visual Genome, unless ``flat``."""
-    weights = [1.0 if flat else 1.0 / (1 + i) for i in range(len(names))]
+    weights = [1.0 if flat else 1.0 / (1 + i) ** POOL_SKEW for i in range(len(names))]
     return rng.choices(names, weights)[0]
 
 

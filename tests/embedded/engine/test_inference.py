@@ -1,0 +1,99 @@
+"""The test loop: order, gathering, the user's own pictures, the progress bar."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+
+import pytest
+import torch
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+# The package re-exports nothing, but a function of the module bears the module's name.
+inference_module = importlib.import_module("maskrcnn_benchmark.engine.inference")
+progress = importlib.import_module("maskrcnn_benchmark.engine.progress")
+LOG = logging.getLogger("test_inference")
+
+
+class Loader(list):
+    dataset = range(4)
+
+
+class Model(torch.nn.Module):
+    def forward(self, images, targets):
+        assert not self.training and not torch.is_grad_enabled()
+        return [prediction(float(t.bbox[0, 0])) for t in targets]
+
+
+def prediction(x):
+    boxes = BoxList(torch.tensor([[x, 0.0, 9.0, 9.0], [1.0, 1.0, 5.0, 5.0]]), (10, 10))
+    boxes.add_field("pred_scores", torch.tensor([0.2, 0.9]))
+    boxes.add_field("pred_labels", torch.tensor([3, 4]))
+    boxes.add_field("pred_rel_scores", torch.tensor([[0.9, 0.05, 0.05], [0.1, 0.2, 0.7]]))
+    boxes.add_field("rel_pair_idxs", torch.tensor([[0, 1], [1, 0]]))
+    return boxes
+
+
+def loader(numbers=((2, 0), (3, 1))):
+    return Loader(
+        (torch.zeros(1), [BoxList(torch.tensor([[float(n), 0.0, 9.0, 9.0]]), (10, 10)) for n in batch], batch)
+        for batch in numbers
+    )
+
+
+def test_predictions_come_in_image_order(monkeypatch, caplog):
+    handed = {}
+    monkeypatch.setattr(inference_module, "evaluate", lambda **kw: handed.update(kw) or 0.25)
+    with caplog.at_level(logging.INFO):
+        result = inference_module.inference(
+            cfg, Model(), loader(), "some_val", iou_types=("bbox", "relations"), device="cpu", logger=LOG
+        )
+    assert result == 0.25
+    assert [float(p.bbox[0, 0]) for p in handed["predictions"]] == [0.0, 1.0, 2.0, 3.0]
+    assert handed["iou_types"] == ("bbox", "relations") and handed["output_folder"] is None
+    assert "Start evaluation on some_val dataset (4 images)." in caplog.text
+
+
+def test_missing_image_is_an_error():
+    with pytest.raises(HMLError, match="1 of 4 images .*first: 3"):
+        inference_module.inference(cfg, Model(), loader(((0, 1), (2,))), "val", device="cpu", logger=LOG)
+
+
+def test_scene_graphs_of_own_pictures(tmp_path):
+    own = cfg.clone()
+    own.TEST.CUSTUM_EVAL = True
+    own.DETECTED_SGG_DIR = str(tmp_path)
+    assert inference_module.inference(own, Model(), loader(), "custom", device="cpu", logger=LOG) == -1.0
+    graph = json.loads((tmp_path / "custom_prediction.json").read_text())["0"]
+    assert graph["bbox_labels"] == [4, 3]
+    assert graph["rel_labels"] == [2, 1]
+    assert graph["rel_pairs"] == [[0, 1], [1, 0]]
+    assert graph["rel_scores"] == pytest.approx([0.7, 0.05])
+
+
+def test_bar_only_with_a_terminal_or_on_request(monkeypatch):
+    monkeypatch.delenv("HML_PROGRESS", raising=False)
+    assert progress.bar_disabled() is None
+    monkeypatch.setenv("HML_PROGRESS", "1")
+    assert progress.bar_disabled() is False
+    monkeypatch.setattr(progress, "is_main_process", lambda: False)
+    assert progress.bar_disabled() is True
+
+
+def test_training_log_lines_and_bar(monkeypatch, caplog, capfd):
+    monkeypatch.setenv("HML_PROGRESS", "1")
+    log = progress.TrainingLog(LOG, max_iter=20, start_iter=10)
+    with caplog.at_level(logging.INFO), log.running():
+        for iteration in range(11, 21):
+            log.data_ready()
+            log.step_done(iteration, {"loss": 3.0, "loss_rel": 2.0, "loss_cr": 1.0}, lr=0.012)
+    log.finish()
+    lines = [r.getMessage() for r in caplog.records if "iter:" in r.getMessage()]
+    assert [line.split("iter: ")[1].split()[0] for line in lines] == ["12", "14", "16", "18", "20"]
+    assert "loss_rel: 2.0000 (2.0000)" in lines[-1] and "lr: 0.012000" in lines[-1]
+    shown = capfd.readouterr().err
+    assert "20/20" in shown and "rel=2.000" in shown

@@ -1,0 +1,138 @@
+"""The training loop: resume, early stop, bad numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskrcnn_benchmark_hml.errors import HMLError
+
+_spec = importlib.util.spec_from_file_location("small_run", Path(__file__).with_name("small_run.py"))
+small_run = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(small_run)
+Run = small_run.Run
+
+# Falls at 8, 12: two decays within 20 iterations.
+RISING_THEN_FLAT = {4: 0.3, 8: 0.2, 12: 0.2, 16: 0.5, 20: 0.1}.get
+
+
+def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
+
+
+def test_detector_stays_frozen_and_head_learns(tmp_path):
+    run = Run()
+    model = run.go(tmp_path)
+    assert {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad} == {"roi_heads"}
+    assert not any(p.requires_grad for p in model.roi_heads.box.parameters())
+    assert run.saved == ["model_0000004", "model_0000008", "model_0000012", "model_0000016", "model_final"]
+    assert (tmp_path / "last_checkpoint").read_text().endswith("model_final.pth")
+
+
+def test_same_seed_same_weights(tmp_path):
+    assert same(Run().go(tmp_path / "a"), Run().go(tmp_path / "b"))
+    assert not same(Run(SEED=1).go(tmp_path / "c"), Run().go(tmp_path / "d"))
+
+
+@pytest.mark.parametrize("kind", ["WarmupReduceLROnPlateau", "WarmupMultiStepLR"])
+@pytest.mark.parametrize("where", [("step", 3), ("step", 6), ("step", 9), ("validation", 8), ("validation", 12)])
+def test_interrupted_run_ends_bit_identical(tmp_path, where, kind):
+    whole, cut = Run(STEPS=(9, 15)), Run(STEPS=(9, 15))
+    whole.schedule["TYPE"] = cut.schedule["TYPE"] = kind
+    expected = whole.go(tmp_path / "whole", RISING_THEN_FLAT)
+    cut.stop_at = where
+    with pytest.raises(KeyboardInterrupt):
+        cut.go(tmp_path / "cut", RISING_THEN_FLAT)
+    cut.stop_at = None
+    resumed = cut.go(tmp_path / "cut", RISING_THEN_FLAT)
+    assert cut.start_iter == where[1] // 4 * 4
+    assert cut.lrs == whole.lrs[cut.start_iter :]
+    assert same(expected, resumed)
+
+
+def test_complete_run_is_left_alone(tmp_path):
+    run = Run()
+    first = run.go(tmp_path)
+    again = run.go(tmp_path)
+    assert run.lrs == [] and run.saved == []
+    assert same(first, again)
+
+
+def test_early_stop_saves_the_final_model(tmp_path):
+    run = Run(MAX_ITER=100)
+    run.schedule["MAX_DECAY_STEP"] = 2
+    model = run.go(tmp_path)
+    assert len(run.lrs) < 100
+    assert run.saved[-1] == "model_final"
+    again = run.go(tmp_path)
+    assert run.lrs == [] and same(model, again)
+
+
+def test_early_stop_that_a_kill_cut_off(tmp_path):
+    """Killed in the validation that would have ended the run: the resumed run ends there too."""
+    whole, cut = Run(MAX_ITER=100), Run(MAX_ITER=100)
+    whole.schedule["MAX_DECAY_STEP"] = cut.schedule["MAX_DECAY_STEP"] = 2
+    expected = whole.go(tmp_path / "whole")
+    cut.stop_at = ("validation", len(whole.lrs))
+    with pytest.raises(KeyboardInterrupt):
+        cut.go(tmp_path / "cut")
+    cut.stop_at = None
+    resumed = cut.go(tmp_path / "cut")
+    assert cut.lrs == [] and cut.saved == ["model_final"]
+    assert same(expected, resumed)
+
+
+def test_nan_loss_stops_with_the_iteration(tmp_path):
+    run = Run()
+    run.poison = {7: "loss"}
+    with pytest.raises(HMLError, match="iteration 7.*BASE_LR"):
+        run.go(tmp_path)
+    assert (tmp_path / "last_checkpoint").read_text().endswith("model_0000004.pth")
+
+
+def test_infinite_gradient_drops_one_step(tmp_path):
+    run = Run()
+    run.poison = {7: "gradient"}
+    model = run.go(tmp_path)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert not same(model, Run().go(tmp_path / "clean"))
+
+
+def test_gradients_that_stay_infinite_stop_the_run(tmp_path):
+    run = Run(MAX_ITER=100, TO_VAL=False)
+    run.poison = dict.fromkeys(range(1, 101), "gradient")
+    with pytest.raises(HMLError, match="50 times in a row up to iteration 50"):
+        run.go(tmp_path)
+
+
+def test_pre_validation_only_at_the_start(tmp_path):
+    seen = []
+
+    def val(iteration):
+        seen.append(iteration)
+        return 0.3
+
+    run = Run(PRE_VAL=True, MAX_ITER=4, VAL_PERIOD=100)
+    run.go(tmp_path, val)
+    run.solver["MAX_ITER"] = 6
+    run.go(tmp_path, val)
+    assert seen == [0]
+
+
+def test_mixed_precision_trains(tmp_path):
+    run = Run()
+    original = run.config
+
+    def half(folder):
+        cfg = original(folder)
+        cfg.defrost()
+        cfg.DTYPE = "float16"
+        cfg.freeze()
+        return cfg
+
+    run.config = half
+    model = run.go(tmp_path)
+    assert all(torch.isfinite(p).all() for p in model.parameters())

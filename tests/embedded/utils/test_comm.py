@@ -1,0 +1,45 @@
+"""Two processes over gloo."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = """
+import os, torch, torch.distributed as dist
+from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
+dist.init_process_group("gloo", init_method="env://")
+rank = comm.get_rank()
+assert comm.get_world_size() == 2 and comm.is_main_process() == (rank == 0)
+comm.synchronize()
+assert comm.all_gather({"x": torch.full((rank + 1,), rank)})[1]["x"].tolist() == [1, 1]
+got = comm.gather([rank])
+assert got == ([[0], [1]] if rank == 0 else None)
+losses = {"b": torch.tensor(1.0 + rank, requires_grad=True), "a": torch.tensor(3.0)}
+reduced = reduce_loss_dict(losses)
+assert list(reduced) == ["b", "a"] and float(reduced["b"]) == 1.5 and float(reduced["a"]) == 3.0
+assert float(comm.reduce_dict({"b": torch.tensor(1.0)}, average=False)["b"]) == 2.0
+dist.destroy_process_group()
+print("fine")
+"""
+
+
+def test_two_processes():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "maskrcnn_benchmark_hml" / "embedded")])
+    env = {**os.environ, "PYTHONPATH": path, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
+           "OMP_NUM_THREADS": "1"}  # fmt: skip
+    children = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM], env={**env, "RANK": str(rank)}, stdout=-1, stderr=-1, text=True)
+        for rank in range(2)
+    ]
+    for child in children:
+        out, err = child.communicate(timeout=120)
+        assert child.returncode == 0 and "fine" in out, err

@@ -44,15 +44,14 @@ def get_dataset_statistics(cfg: CfgNode) -> dict[str, Any]:
     logger = logging.getLogger(__name__)
     name = _only_one(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
     entry = _catalog(cfg).get(name, cfg)
-    args = {**entry["args"], "split": "train", "custom_eval": False}
+    args = entry["args"]
     sources = [_identity(args[key]) for key in ("roidb_file", "dict_file") if key in args]
     cache = Path(cfg.OUTPUT_DIR) / f"{name}_statistics.cache"
     result = _read_cache(cache, sources)
     if result is not None:
         logger.info("Statistics of %s: read from %s", name, cache)
     else:
-        dataset = getattr(D, entry["factory"])(**args)
-        result = {key: dataset.get_statistics()[key] for key in _STATISTICS}
+        result = getattr(D, entry["factory"]).count_statistics(**args)
         logger.info("Statistics of %s: counted over its training split", name)
         if is_main_process():
             mkdir(cfg.OUTPUT_DIR)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,9 @@ BACKGROUND = "__background__"
 _BROKEN_IMAGES = frozenset({1592, 1722, 4616, 4617})
 """Image ids that Visual Genome lists but that the annotation file leaves out: the pictures are damaged."""
 
-_ARRAYS = (
-    "split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel",
-    "labels", "attributes", f"boxes_{BOX_SCALE}", "relationships", "predicates",
-)  # fmt: skip
+_PER_IMAGE = ("split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel")
+_PER_BOX = ("labels", "attributes", f"boxes_{BOX_SCALE}")
+_PER_RELATION = ("relationships", "predicates")
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Annotations:
 
     Attributes:
         split_mask: (images in the file,) bool, the images of this split.
-        boxes: (B, 4) x1, y1, x2, y2 at scale 1024, every box of the file.
+        boxes: (B, 4) x1, y1, x2, y2 at scale 1024, of the file's images from the first to the last of the split.
         labels, attributes: (B,) and (B, 10) class and attribute indices, 0 = none.
         first_box, end_box: (n,) rows of ``boxes`` of each image of the split.
         relations: (R, 3) subject, object (counted within the image) and predicate, of the split only.
@@ -85,84 +86,108 @@ def read_annotations(
     Raises:
         HMLError: the file is missing, damaged, or its indices do not fit together; the first wrong one is named.
     """
-    stored, arrays = _read_arrays(Path(roidb_file))
+    path = Path(roidb_file)
+    with _opened(path) as file:
+        per_image_arrays = {name: file[name][:] for name in _PER_IMAGE}
+        num_boxes, num_rels = len(file["labels"]), len(file["relationships"])
+        image_index = _select_images(per_image_arrays, split, num_im, filter_empty_rels)
+        if split != "test":
+            if num_val_im is None:
+                num_val_im = validation_size(len(image_index), file.attrs.get("num_val_images"))
+            if num_val_im > 0:
+                image_index = image_index[:num_val_im] if split == "val" else image_index[num_val_im:]
+        first, last = (per_image_arrays[f"img_to_{end}_box"][image_index].astype(np.int64) for end in ("first", "last"))
+        first_box, end_box = first, last + 1
+        first_rel = per_image_arrays["img_to_first_rel"][image_index].astype(np.int64)
+        count = np.where(first_rel >= 0, per_image_arrays["img_to_last_rel"][image_index] + 1 - first_rel, 0)
+        _check_ranges(first_box, end_box, num_boxes, image_index, "box", path)
+        start, end = np.where(count != 0, first_rel, 0), np.where(count != 0, first_rel + count, 0)
+        _check_ranges(start, end, num_rels, image_index, "relation", path)
+        # Only the rows between the split's first and last image are read.
+        low, high = int(first_box.min(initial=num_boxes)), int(end_box.max(initial=0))
+        labels, attributes, boxes = (file[name][low : max(low, high)] for name in _PER_BOX)
+        low_rel, high_rel = int(start[count > 0].min(initial=num_rels)), int(end.max(initial=0))
+        relationships, predicates = (file[name][low_rel : max(low_rel, high_rel)] for name in _PER_RELATION)
+    first_box, end_box = first_box - low, end_box - low
+    boxes = _corners(boxes, low, path)
+
+    rows, image = _rows(first_rel - low_rel, count)
+    subject, target = relationships[rows, 0] - low, relationships[rows, 1] - low
+    wrong = (np.minimum(subject, target) < first_box[image]) | (np.maximum(subject, target) >= end_box[image])
+    if wrong.any():
+        bad = int(np.argmax(wrong))
+        of = int(image[bad])
+        raise HMLError(
+            f"{path}: relation {low_rel + int(rows[bad])} joins the objects {relationships[rows[bad]].tolist()}, but "
+            f"image {int(image_index[of])} has {int(first_box[of]) + low} to {int(end_box[of]) + low - 1}; "
+            "write the file again"
+        )
+    if filter_non_overlap:
+        touching = _touch(boxes, subject, target)
+        rows, image, subject, target = rows[touching], image[touching], subject[touching], target[touching]
+        count = np.bincount(image, minlength=len(image_index))
+        kept = count > 0
+        image = np.cumsum(kept)[image] - 1
+        image_index, first_box, end_box, count = (a[kept] for a in (image_index, first_box, end_box, count))
+    offset = first_box[image]
+    relations = np.column_stack((subject - offset, target - offset, predicates[rows, 0]))
+    end_rel = np.cumsum(count)
+    split_mask = np.zeros(len(per_image_arrays["split"]), dtype=bool)
+    split_mask[image_index] = True
+    return Annotations(
+        split_mask, boxes, labels[:, 0], attributes, first_box, end_box, relations, end_rel - count, end_rel, num_val_im
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The open annotation file, with every array that a split needs; HMLError when it is missing or damaged."""
+    if not path.is_file():
+        raise HMLError(f"there is no annotation file {path}; set HML_DATA (or hml run --data) to the dataset's folder")
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in (*_PER_IMAGE, *_PER_BOX, *_PER_RELATION) if name not in file]
+            if missing:
+                raise HMLError(f"{path} lacks the array {missing[0]!r}; check it with: hml data check {path.parent}")
+            for names in (_PER_IMAGE, _PER_BOX, _PER_RELATION):
+                sizes = {name: len(file[name]) for name in names}
+                if len(set(sizes.values())) > 1:
+                    raise HMLError(f"{path} has arrays of different lengths, {sizes}; write the file again")
+            yield file
+    except (OSError, RuntimeError) as error:  # what h5py raises for a file that is cut short or no HDF5
+        raise HMLError(f"{path} is damaged or no HDF5 file; download or write it again ({error})") from error
+
+
+def _select_images(arrays: dict[str, np.ndarray], split: str, num_im: int, filter_empty_rels: bool) -> np.ndarray:
+    """Indices of the split's images that have a box and, if asked for, a relation."""
     selected = arrays["split"] == (2 if split == "test" else 0)
     selected &= arrays["img_to_first_box"] >= 0
     if filter_empty_rels:
         selected &= arrays["img_to_first_rel"] >= 0
     image_index = np.flatnonzero(selected)
-    if num_im > -1:
-        image_index = image_index[:num_im]
-    if split != "test":
-        if num_val_im is None:
-            num_val_im = validation_size(len(image_index), stored)
-        if num_val_im > 0:
-            image_index = image_index[:num_val_im] if split == "val" else image_index[num_val_im:]
+    return image_index[:num_im] if num_im > -1 else image_index
 
-    boxes = _corners(arrays[f"boxes_{BOX_SCALE}"], roidb_file)
-    first_box = arrays["img_to_first_box"][image_index].astype(np.int64)
-    end_box = arrays["img_to_last_box"][image_index].astype(np.int64) + 1
-    first_rel = arrays["img_to_first_rel"][image_index].astype(np.int64)
-    count = np.where(first_rel >= 0, arrays["img_to_last_rel"][image_index] + 1 - first_rel, 0)
-    _check_ranges(first_box, end_box, len(boxes), image_index, "box", roidb_file)
-    _check_ranges(np.where(count > 0, first_rel, 0), np.where(count > 0, first_rel + count, 0),
-                  len(arrays["relationships"]), image_index, "relation", roidb_file)  # fmt: skip
 
-    rows, image = _rows(first_rel, count)
-    pairs = arrays["relationships"][rows]
-    wrong = ((pairs < first_box[image, None]) | (pairs >= end_box[image, None])).any(axis=1)
+def _corners(boxes: np.ndarray, low: int, path: Path) -> np.ndarray:
+    """Centre, width and height to corners, in place; halves of integers are cut off towards zero.
+
+    Column by column: numpy is slow along an axis of length two or four.
+    """
+    wrong = (boxes[:, 0] < 0) | (boxes[:, 1] < 0) | (boxes[:, 2] <= 0) | (boxes[:, 3] <= 0)
     if wrong.any():
         bad = int(np.argmax(wrong))
         raise HMLError(
-            f"{roidb_file}: relation {int(rows[bad])} names object {pairs[bad].tolist()}, but image "
-            f"{int(image_index[image[bad]])} has the objects {int(first_box[image[bad]])} to "
-            f"{int(end_box[image[bad]]) - 1}; write the file again"
+            f"{path}: box {low + bad} is {boxes[bad].tolist()} (centre, width, height); widths and heights must be "
+            "positive and centres inside the image"
         )
-    if filter_non_overlap:
-        touching = _touch(boxes, pairs)
-        rows, image, pairs = rows[touching], image[touching], pairs[touching]
-        count = np.bincount(image, minlength=len(image_index))
-        kept = count > 0
-        image = np.cumsum(kept)[image] - 1
-        image_index, first_box, end_box, count = (a[kept] for a in (image_index, first_box, end_box, count))
-    relations = np.column_stack((pairs - first_box[image, None], arrays["predicates"][rows, 0]))
-    end_rel = np.cumsum(count)
-    split_mask = np.zeros(len(selected), dtype=bool)
-    split_mask[image_index] = True
-    return Annotations(
-        split_mask, boxes, arrays["labels"][:, 0], arrays["attributes"], first_box, end_box,
-        relations, end_rel - count, end_rel, num_val_im,
-    )  # fmt: skip
-
-
-def _read_arrays(path: Path) -> tuple[int | None, dict[str, np.ndarray]]:
-    """The stored validation size, if any, and every array that a split needs."""
-    if not path.is_file():
-        raise HMLError(f"there is no annotation file {path}; set HML_DATA (or hml run --data) to the dataset's folder")
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in _ARRAYS if name not in file]
-            if missing:
-                raise HMLError(f"{path} lacks the array {missing[0]!r}; check it with: hml data check {path.parent}")
-            stored = file.attrs.get("num_val_images")
-            arrays = {name: file[name][:] for name in _ARRAYS}
-    except (OSError, RuntimeError) as error:  # what h5py raises for a file that is cut short or no HDF5
-        raise HMLError(f"{path} is damaged or no HDF5 file; download or write it again ({error})") from error
-    if len(arrays["relationships"]) != len(arrays["predicates"]):
-        raise HMLError(f"{path} has {len(arrays['relationships'])} relationships but {len(arrays['predicates'])} "
-                       "predicates; write the file again")  # fmt: skip
-    return None if stored is None else int(stored), arrays
-
-
-def _corners(boxes: np.ndarray, path: str | Path) -> np.ndarray:
-    """Centre, width and height to corners, in place; integers are cut off towards zero."""
-    wrong = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
-    if wrong.any():
-        bad = int(np.argmax(wrong))
-        raise HMLError(f"{path}: box {bad} is {boxes[bad].tolist()} (centre, width, height); widths and heights must "
-                       "be positive and centres inside the image")  # fmt: skip
-    boxes[:, :2] = boxes[:, :2] - boxes[:, 2:] / 2
-    boxes[:, 2:] += boxes[:, :2]
+    for axis in (0, 1):
+        size = boxes[:, axis + 2]
+        if np.issubdtype(boxes.dtype, np.integer):
+            doubled = 2 * boxes[:, axis] - size
+            boxes[:, axis] = (doubled + (doubled < 0)) >> 1
+        else:
+            boxes[:, axis] -= size / 2
+        boxes[:, axis + 2] += boxes[:, axis]
     return boxes
 
 
@@ -172,8 +197,10 @@ def _check_ranges(
     wrong = (first < 0) | (end > size) | (end < first)
     if wrong.any():
         bad = int(np.argmax(wrong))
-        raise HMLError(f"{path}: image {int(image_index[bad])} has {what} rows {int(first[bad])} to "
-                       f"{int(end[bad]) - 1}, but the file has {size}; write the file again")  # fmt: skip
+        raise HMLError(
+            f"{path}: image {int(image_index[bad])} has {what} rows {int(first[bad])} to {int(end[bad]) - 1}, "
+            f"but the file has {size}; write the file again"
+        )
 
 
 def _rows(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,10 +210,14 @@ def _rows(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.arange(int(count.sum())) + (first - offset)[image], image
 
 
-def _touch(boxes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _touch(boxes: np.ndarray, subject: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(R,) whether the two boxes, ends included, share a pixel."""
-    one, two = boxes[pairs[:, 0]], boxes[pairs[:, 1]]
-    return (np.minimum(one[:, 2:], two[:, 2:]) - np.maximum(one[:, :2], two[:, :2]) + 1 > 0).all(axis=1)
+    one, two = boxes[subject], boxes[target]
+    touching = np.ones(len(subject), dtype=bool)
+    for axis in (0, 1):
+        low = np.maximum(one[:, axis], two[:, axis])
+        touching &= np.minimum(one[:, axis + 2], two[:, axis + 2]) - low + 1 > 0
+    return touching
 
 
 def read_vocabulary(dict_file: str | Path) -> tuple[list[str], list[str], list[str]]:

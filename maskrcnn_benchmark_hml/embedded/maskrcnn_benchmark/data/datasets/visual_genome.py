@@ -180,14 +180,18 @@ class VGDataset(Dataset):
 
         Relations of boxes that do not touch are not counted.
         """
-        data = read_annotations(self.roidb_file, "train", num_val_im=self.num_val_im, filter_non_overlap=True)
-        check_indices(data, self.ind_to_classes, self.ind_to_predicates, self.roidb_file)
-        return {
-            **statistics(data, len(self.ind_to_classes), len(self.ind_to_predicates)),
-            "obj_classes": self.ind_to_classes,
-            "rel_classes": self.ind_to_predicates,
-            "att_classes": self.ind_to_attributes,
-        }
+        return self.count_statistics(self.roidb_file, self.dict_file, self.num_val_im)
+
+    @staticmethod
+    def count_statistics(
+        roidb_file: str, dict_file: str, num_val_im: int | None = None, **_: Any
+    ) -> dict[str, Any]:
+        """``get_statistics`` without a dataset: reads the annotations only. Takes a catalog entry's arguments."""
+        classes, predicates, attributes = read_vocabulary(dict_file)
+        data = read_annotations(roidb_file, "train", num_val_im=num_val_im, filter_non_overlap=True)
+        check_indices(data, classes, predicates, roidb_file)
+        counts = statistics(data, len(classes), len(predicates))
+        return {**counts, "obj_classes": classes, "rel_classes": predicates, "att_classes": attributes}
 
 
 def one_per_pair(relation: Tensor, shuffle: bool) -> Tensor:

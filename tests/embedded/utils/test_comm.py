@@ -36,10 +36,8 @@ def test_two_processes():
     path = os.pathsep.join([str(ROOT), str(ROOT / "maskrcnn_benchmark_hml" / "embedded")])
     env = {**os.environ, "PYTHONPATH": path, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
            "OMP_NUM_THREADS": "1"}  # fmt: skip
-    children = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM], env={**env, "RANK": str(rank)}, stdout=-1, stderr=-1, text=True)
-        for rank in range(2)
-    ]
+    command, pipes = [sys.executable, "-c", PROGRAM], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    children = [subprocess.Popen(command, env={**env, "RANK": str(rank)}, text=True, **pipes) for rank in range(2)]
     for child in children:
         out, err = child.communicate(timeout=120)
         assert child.returncode == 0 and "fine" in out, err

@@ -56,8 +56,8 @@ class Report:
             f"validation: the first {self.validation:,} training images with relations",
             f"per image with relations: {self.objects_per_image:.1f} objects, {self.relations_per_image:.1f} relations",
             f"pairs with several predicates: {self.pairs_with_several_predicates:,}",
-            f"zero-shot: {self.zero_shot_triplets:,} triplets of the test split ({self.zero_shot_relations:,} relations)"
-            " never occur in the training split",
+            f"zero-shot: {self.zero_shot_triplets:,} test triplets ({self.zero_shot_relations:,} relations) never occur in"
+            " the training split",
             f"boxes that reach beyond the picture and are clipped: {self.overhanging_boxes:,}",
         ]
         lines += [f"source: {line}" for line in self.source.get("lines", [])]
@@ -109,7 +109,9 @@ def check_arrays(raw: RawVG) -> Vocabulary:
     stored = raw.attrs.get("num_val_images")
     usable = int(((raw["split"] == TRAIN) & (raw["img_to_first_rel"] >= 0)).sum())
     if stored is not None and not 0 <= int(stored) <= usable:
-        raise HMLError(f"{H5_NAME}: 'num_val_images' is {int(stored)}, but only {usable} training images have relations")
+        raise HMLError(
+            f"{H5_NAME}: 'num_val_images' is {int(stored)}, but only {usable} training images have relations"
+        )
     return vocabulary
 
 
@@ -128,7 +130,8 @@ def _in_range(values: np.ndarray, low: int, high: int, sentence: str) -> None:
 def _check_image_entries(raw: RawVG, images: int) -> tuple[np.ndarray, np.ndarray]:
     if len(raw.images) != images:
         raise HMLError(
-            f"{IMAGES_NAME} lists {len(raw.images)} images, but {H5_NAME} has {images}; the two files do not belong together"
+            f"{IMAGES_NAME} lists {len(raw.images)} images, but {H5_NAME} has {images};"
+            " the two files do not belong together"
         )
     sizes = np.zeros((images, 2))
     seen: set[int] = set()
@@ -229,8 +232,8 @@ def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
     missing = [e["image_id"] for e in raw.images if f"{e['image_id']}.jpg" not in present]
     if missing:
         raise HMLError(
-            f"the picture {PHOTOS_NAME}/{missing[0]}.jpg is missing ({len(missing)} of {len(raw.images)} are); usual causes:"
-            f" an incomplete download, Visual Genome's two picture folders not merged, or a wrong {IMAGES_NAME}"
+            f"the picture {PHOTOS_NAME}/{missing[0]}.jpg is missing ({len(missing)} of {len(raw.images)} are);"
+            f" usual causes: an incomplete download, Visual Genome's two picture folders not merged, or a wrong {IMAGES_NAME}"
         )
     if not open_pictures:
         return

@@ -5,6 +5,7 @@ The format itself is described in :mod:`maskrcnn_benchmark_hml.datasets.format`.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -100,12 +101,30 @@ def require_free(out: Path, force: bool) -> None:
     """Refuse a target that already holds something.
 
     Raises:
-        HMLError: ``out`` is a file, or a folder with content while ``force`` is off.
+        HMLError: ``out`` is a file, or a folder with content while ``force`` is off; with it, a folder whose content
+            is not a dataset (so that a slip of the hand cannot delete anything else).
     """
     if out.is_file():
         raise HMLError(f"{out} is a file; name a folder for the dataset")
-    if out.is_dir() and any(out.iterdir()) and not force:
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not force:
         raise HMLError(f"{out} is not empty; choose another folder or add --force to replace it")
+    if not (out / H5_NAME).is_file():
+        raise HMLError(
+            f"{out} is not a dataset folder (it has no {H5_NAME}), so --force will not replace it; name another"
+        )
+
+
+def _runs(pid: str) -> bool:
+    """Whether another process with this id exists; a killed one leaves its unfinished folder behind."""
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return int(pid) != os.getpid()
 
 
 @contextmanager
@@ -120,8 +139,10 @@ def new_dataset_folder(out: Path | str, force: bool = False) -> Iterator[Path]:
     out = Path(os.path.abspath(out))
     require_free(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
+        if not _runs(left_over.name.rpartition("-")[2]):
+            shutil.rmtree(left_over, ignore_errors=True)
     aside = out.parent / f".{out.name}.partial-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside

@@ -24,6 +24,8 @@ from .writer import write_vg
 DEFAULT_IMAGES = 900
 SMALLEST = 45
 RELATIONS_PER_IMAGE = 7.0
+FEWEST_IN_TEST = 6
+"""Annotations of every predicate in a test split of 100 or more images, so that its recall means something."""
 FIRST_IMAGE_ID = 10001
 ABOUT = "mini-VG: synthetic scenes drawn from a seed; not photographs and not people's annotations"
 
@@ -76,7 +78,7 @@ def make_mini_vg(out: Path | str, images: int = DEFAULT_IMAGES, seed: int = 0, *
             parts = (("val", n_val, TRAIN), ("train", images - n_test - n_val, TRAIN), ("test", n_test, TEST))
             for part, count, split in parts:
                 rng = random.Random(f"mini-vg {seed} {part}")
-                for clusters in deal_tokens(count, rng):
+                for clusters in deal_tokens(count, rng, FEWEST_IN_TEST if split == TEST and count >= 100 else 1):
                     record, items = compose_scene(clusters, FIRST_IMAGE_ID + len(records), split, vocabulary, rng)
                     picture = draw_scene((record.width, record.height), _background(rng), items)
                     picture.save(folder / PHOTOS_NAME / record.photo_name(), quality=90, subsampling=0)
@@ -111,14 +113,17 @@ def token_shares() -> dict[str, tuple[float, float]]:
     return {name: (a / whole, b / whole) for name, (a, b) in shares.items()}
 
 
-def deal_tokens(images: int, rng: random.Random) -> list[list[tuple[str, list[Token]]]]:
-    """Exact quotas of relations, dealt to ``images`` scenes as clusters (anchor pool, relations of that anchor)."""
+def deal_tokens(images: int, rng: random.Random, fewest: int = 1) -> list[list[tuple[str, list[Token]]]]:
+    """Exact quotas of relations, dealt to ``images`` scenes as clusters (anchor pool, relations of that anchor).
+
+    Every predicate is annotated by its own name at least ``fewest`` times.
+    """
     budget = round(images * RELATIONS_PER_IMAGE)
     by_name = {rule.predicate: rule for rule in RULES}
     by_pool: dict[str, list[Token]] = {pool: [] for pool in ANCHOR_SIZE}
     for name, (named, unnamed) in sorted(token_shares().items()):
         for fine, share in ((True, named), (False, unnamed)):
-            for _ in range(max(1, round(share * budget)) if share else 0):
+            for _ in range(max(fewest if fine else 0, round(share * budget))):
                 by_pool[_pick(list(by_name[name].pairs), rng)].append(Token(by_name[name], fine))
     clusters: list[tuple[str, list[Token]]] = []
     for pool, tokens in by_pool.items():

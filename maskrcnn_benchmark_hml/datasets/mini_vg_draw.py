@@ -17,7 +17,7 @@ _SHAPE_OF_POOL = (
     ("nature", "ground"), ("furniture", "furniture"), ("building", "building"), ("plant", "plant"), ("pole", "pole"),
     ("clothing", "garment"), ("text", "panel"), ("fixture", "panel"), ("device", "panel"), ("cloth", "garment"),
     ("building part", "panel"), ("material", "panel"),
-)
+)  # fmt: skip
 _COLOUR_ATTRIBUTES = {
     "white": (240, 240, 240), "black": (25, 25, 25), "blue": (50, 80, 210), "green": (50, 150, 60),
     "red": (205, 45, 45), "brown": (125, 80, 40), "yellow": (230, 210, 60), "orange": (235, 140, 40),
@@ -107,7 +107,7 @@ def _animal(draw: ImageDraw.ImageDraw, item: Item) -> None:
         return
     draw.ellipse(_at(item, 0.15, 0.2, 1, 0.72), fill=item.colour)
     draw.ellipse(_at(item, 0, 0, 0.34, 0.45), fill=_dark(item.colour))
-    for x in ((0.1, 0.85) if item.cue == "walk" else (0.25, 0.75)):
+    for x in (0.1, 0.85) if item.cue == "walk" else (0.25, 0.75):
         draw.rectangle(_at(item, x, 0.6, x + 0.13, 1), fill=_dark(item.colour))
 
 

@@ -103,6 +103,7 @@ class Rule:
 
 
 _BEINGS = "human|animal"
+# fmt: off
 RULES: tuple[Rule, ...] = (
     # what people call "on"
     Rule("on", "", {"building": "building part|text", "furniture": "tableware|cloth|human", "container": "food",
@@ -234,6 +235,7 @@ RULES: tuple[Rule, ...] = (
                         "furniture": "furniture|human", "plant": "building|pole"},
          (.25, .75), (-.10, .06), (.66, .86), (.62, .78), behind=True),
 )
+# fmt: on
 
 
 def coarse_of() -> dict[str, str]:

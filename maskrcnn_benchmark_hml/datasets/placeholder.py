@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from .mini_vg_draw import class_colour
 
 
-def draw_placeholder(size: tuple[int, int], boxes: np.ndarray, labels: Sequence[int], names: Sequence[str]) -> Image.Image:
+def draw_placeholder(
+    size: tuple[int, int], boxes: np.ndarray, labels: Sequence[int], names: Sequence[str]
+) -> Image.Image:
     """Every box as a tinted rectangle with its class name, large ones first.
 
     Args:

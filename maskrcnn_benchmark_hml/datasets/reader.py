@@ -92,7 +92,7 @@ def read_vg(folder: Path | str) -> VGData:
     """Read a whole dataset folder, checked, boxes as the benchmark sees them (pixels of image_data.json's size).
 
     Raises:
-        HMLError: whatever :func:`~maskrcnn_benchmark_hml.datasets.check.check_vg` would say; pictures are not looked at.
+        HMLError: whatever :func:`~maskrcnn_benchmark_hml.datasets.check.check_vg` says, short of looking at pictures.
     """
     from .check import check_arrays  # the checker builds on this module
 
@@ -125,7 +125,7 @@ def read_vg(folder: Path | str) -> VGData:
 
 
 def stored_corners(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) stored xc, yc, w, h to x1, y1, x2, y2 at the stored scale, truncated towards zero as the benchmark does."""
+    """(N, 4) stored xc, yc, w, h to x1, y1, x2, y2 at the same scale, truncated towards 0 as the benchmark does."""
     boxes = np.asarray(boxes, dtype=np.float64)
     low = np.trunc(boxes[:, :2] - boxes[:, 2:] / 2)
     return np.concatenate([low, low + boxes[:, 2:]], axis=1)
@@ -174,10 +174,14 @@ def _load_h5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         with h5py.File(path, "r") as h5:
             missing = [name for name in ARRAYS if name not in h5]
             if missing:
-                raise HMLError(f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format")
+                raise HMLError(
+                    f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format"
+                )
             return {name: h5[name][()] for name in ARRAYS if _shape_fits(path, name, h5[name])}, dict(h5.attrs)
     except (OSError, RuntimeError) as error:
-        raise HMLError(f"{path} is not a readable HDF5 file, it is cut short or damaged ({error}); copy it again") from error
+        raise HMLError(
+            f"{path} is not a readable HDF5 file, it is cut short or damaged ({error}); copy it again"
+        ) from error
 
 
 def _shape_fits(path: Path, name: str, array: h5py.Dataset) -> bool:
@@ -207,7 +211,7 @@ def _names(dicts: dict, kind: str) -> tuple[str, ...]:
     forward, backward = f"idx_to_{kind}", f"{kind}_to_idx"
     for key in (forward, backward):
         if not isinstance(dicts.get(key), dict):
-            raise HMLError(f"{DICTS_NAME} has no {key!r}; it must map {'indices to names' if key == forward else 'names'}")
+            raise HMLError(f"{DICTS_NAME} has no {key!r}; it must map indices and names in both directions")
     names = []
     for i in range(1, len(dicts[forward]) + 1):
         if str(i) not in dicts[forward]:

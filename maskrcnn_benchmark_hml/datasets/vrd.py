@@ -59,8 +59,9 @@ class VRDReport:
             f" {both(self.source_relations)} relations",
             f"kept {both(self.relations)} relations in {both(self.with_relations)} images",
             f"dropped {self.self_pairs} self-pairs (subject and object are the same category and box)",
-            f"dropped {len(self.degenerate)} degenerate boxes (a side under {SMALLEST_SIDE} pixels or outside the picture)"
-            f" with {self.degenerate_relations} relations" + (f": {'; '.join(self.degenerate)}" if self.degenerate else ""),
+            f"dropped {len(self.degenerate)} degenerate boxes (a side under {SMALLEST_SIDE} pixels or outside the"
+            f" picture) with {self.degenerate_relations} relations"
+            + (f": {'; '.join(self.degenerate)}" if self.degenerate else ""),
             f"merged {self.repeated} exact repetitions of a relation",
         ]
         if self.emptied:
@@ -120,7 +121,9 @@ def convert_vrd(
     with new_dataset_folder(out, force) as folder:
         (folder / PHOTOS_NAME).mkdir()
         records = []
-        for image_id, source in enumerate(tqdm(sources, desc="converting VRD", unit="image", disable=None), FIRST_IMAGE_ID):
+        for image_id, source in enumerate(
+            tqdm(sources, desc="converting VRD", unit="image", disable=None), FIRST_IMAGE_ID
+        ):
             record = _convert_image(source, image_id, vocabulary, report, max_side)
             target = folder / PHOTOS_NAME / record.photo_name()
             if source.photo is not None:
@@ -159,7 +162,9 @@ def _sources(src: Path, photos: Path | None) -> Iterator[_Source]:
             if index is not None:
                 photo = index.get(name) or index.get(Path(name).stem)
                 if photo is None:
-                    raise HMLError(f"the photograph {name} is not in {photos}; omit --photos to draw placeholders instead")
+                    raise HMLError(
+                        f"the photograph {name} is not in {photos}; omit --photos to draw placeholders instead"
+                    )
                 with Image.open(photo) as picture:
                     width, height = picture.size
             elif Path(name).stem in sizes:
@@ -242,7 +247,9 @@ def _read_relation(source: _Source, i: int, relation: dict, vocabulary: Vocabula
         ends = [(relation[end]["category"], tuple(relation[end]["bbox"])) for end in ("subject", "object")]
         predicate = relation["predicate"]
     except (KeyError, TypeError) as error:
-        raise HMLError(f"{where} lacks {error}; it needs predicate, subject and object with category and bbox") from error
+        raise HMLError(
+            f"{where} lacks {error}; it needs predicate, subject and object with category and bbox"
+        ) from error
     if not isinstance(predicate, int) or not 0 <= predicate < len(vocabulary.predicates):
         raise HMLError(f"{where} has predicate {predicate}; predicates.json knows 0..{len(vocabulary.predicates) - 1}")
     for category, box in ends:

@@ -80,7 +80,8 @@ def to_stored_boxes(boxes: np.ndarray, width: int, height: int, scale: int = BOX
     The benchmark reads x1 as the integer part of xc - w/2, so an odd w needs its centre rounded *up* for x1 to
     come back exactly; w and h are at least 1.
     """
-    corners = np.rint(np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * (scale / max(width, height))).astype(np.int64)
+    pixels = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    corners = np.rint(pixels * (scale / max(width, height))).astype(np.int64)
     size = np.maximum(corners[:, 2:] - corners[:, :2], 1)
     return np.concatenate([corners[:, :2] + (size + 1) // 2, size], axis=1).astype(np.int32)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,61 +10,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import HMLError
-from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TEST, TRAIN, Vocabulary
-from .reader import RawVG, load_raw, read_vocabulary, rows_to_images, stored_corners, validation_size
-
-
-@dataclass
-class Report:
-    """What a correct dataset folder holds; dictionaries by split have the keys "train" and "test"."""
-
-    folder: str
-    object_classes: int
-    predicates: int
-    images: dict[str, int]
-    with_relations: dict[str, int]
-    validation: int
-    objects: dict[str, int]
-    relations: dict[str, int]
-    pairs_with_several_predicates: int
-    zero_shot_triplets: int
-    zero_shot_relations: int
-    overhanging_boxes: int
-    objects_per_image: float
-    relations_per_image: float
-    predicate_counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    about: str = ""
-    source: dict = field(default_factory=dict)
-
-    def text(self) -> str:
-        """The report as lines for a terminal."""
-
-        def both(counts: dict[str, int]) -> str:
-            return f"{counts['train']:>9,} {counts['test']:>9,}"
-
-        lines = [f"{self.folder}: correct"]
-        lines += [self.about] if self.about else []
-        lines += [
-            f"{self.object_classes} object classes, {self.predicates} predicates",
-            f"{'':28}{'train':>9} {'test':>9}",
-            f"{'images':28}{both(self.images)}",
-            f"{'images with relations':28}{both(self.with_relations)}",
-            f"{'objects':28}{both(self.objects)}",
-            f"{'relations':28}{both(self.relations)}",
-            f"validation: the first {self.validation:,} training images with relations",
-            f"per image with relations: {self.objects_per_image:.1f} objects, {self.relations_per_image:.1f} relations",
-            f"pairs with several predicates: {self.pairs_with_several_predicates:,}",
-            f"zero-shot: {self.zero_shot_triplets:,} test triplets ({self.zero_shot_relations:,} relations) never occur in"
-            " the training split",
-            f"boxes that reach beyond the picture and are clipped: {self.overhanging_boxes:,}",
-        ]
-        lines += [f"source: {line}" for line in self.source.get("lines", [])]
-        lines.append(f"{'predicate':28}{'train':>9} {'test':>9}")
-        ranked = sorted(self.predicate_counts.items(), key=lambda item: -item[1]["train"])
-        lines += [f"{name:28}{both(counts)}" for name, counts in ranked]
-        unseen = [name for name, counts in ranked if not counts["train"]]
-        lines += [f"without a training instance: {', '.join(unseen)}"] if unseen else []
-        return "\n".join(lines)
+from .counts import Report, count_vg
+from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, Vocabulary
+from .reader import RawVG, corners_inside, load_raw, read_vocabulary, rows_to_images
 
 
 def check_vg(folder: Path | str, *, open_pictures: bool = False) -> Report:
@@ -82,13 +28,15 @@ def check_vg(folder: Path | str, *, open_pictures: bool = False) -> Report:
     raw = load_raw(folder)
     vocabulary = check_arrays(raw)
     _check_pictures(raw, open_pictures)
-    return _count(raw, vocabulary)
+    return count_vg(raw, vocabulary)
 
 
 def check_arrays(raw: RawVG) -> Vocabulary:
     """All checks but the pictures; returns the vocabulary."""
     vocabulary = read_vocabulary(raw)
     images = len(raw["split"])
+    if not images:
+        raise HMLError(f"{H5_NAME} lists no image")
     for name in ("img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel"):
         _same_length(raw, name, images, "split")
     _same_length(raw, "boxes_1024", len(raw["labels"]), "labels")
@@ -181,7 +129,7 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: n
             f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} is degenerate: xc, yc, w, h ="
             f" {boxes[i].tolist()}; w and h must be above 0"
         )
-    inside = _corners_inside(raw, box_image, width, height)
+    inside = corners_inside(raw, box_image, width, height)
     outside = (box_image >= 0) & ((boxes[:, :2] < 0).any(1) | ~(inside[:, 2:] > inside[:, :2]).all(1))
     if outside.any():
         i = int(np.argmax(outside))
@@ -189,15 +137,6 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: n
             f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} lies outside its picture: xc, yc, w, h ="
             f" {boxes[i].tolist()} at scale {BOX_SCALE}"
         )
-
-
-def _corners_inside(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
-    corners = stored_corners(raw["boxes_1024"])
-    limits = np.stack([width, height], 1) * (BOX_SCALE / np.maximum(width, height))[:, None] if len(width) else None
-    if limits is None or not len(corners):
-        return corners
-    limits = limits[np.maximum(box_image, 0)]
-    return np.concatenate([np.clip(corners[:, :2], 0, limits), np.clip(corners[:, 2:], 0, limits)], axis=1)
 
 
 def _check_relations(raw: RawVG, box_image: np.ndarray, rel_image: np.ndarray) -> None:
@@ -233,7 +172,8 @@ def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
     if missing:
         raise HMLError(
             f"the picture {PHOTOS_NAME}/{missing[0]}.jpg is missing ({len(missing)} of {len(raw.images)} are);"
-            f" usual causes: an incomplete download, Visual Genome's two picture folders not merged, or a wrong {IMAGES_NAME}"
+            " usual causes: an incomplete download, Visual Genome's two picture folders not merged,"
+            f" or a wrong {IMAGES_NAME}"
         )
     if not open_pictures:
         return
@@ -249,51 +189,3 @@ def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
             raise HMLError(
                 f"the picture {path} is {size[0]}x{size[1]}, but {IMAGES_NAME} says {entry['width']}x{entry['height']}"
             )
-
-
-def _count(raw: RawVG, vocabulary: Vocabulary) -> Report:
-    split, first_rel = raw["split"], raw["img_to_first_rel"]
-    box_image = rows_to_images(raw["img_to_first_box"], raw["img_to_last_box"], len(raw["labels"]))
-    rel_image = rows_to_images(first_rel, raw["img_to_last_rel"], len(raw["predicates"]))
-    labels, predicates = raw["labels"][:, 0].astype(np.int64), raw["predicates"][:, 0].astype(np.int64)
-    pairs = raw["relationships"].astype(np.int64)
-    n, p = len(vocabulary.objects) + 1, len(vocabulary.predicates) + 1
-    triplet = (labels[pairs[:, 0]] * n + labels[pairs[:, 1]]) * p + predicates if len(labels) else predicates
-    of = {"train": TRAIN, "test": TEST}
-    in_split = {k: (rel_image >= 0) & (split[rel_image] == v) for k, v in of.items()}
-    per_split = {k: np.bincount(predicates[mask], minlength=p) for k, mask in in_split.items()}
-    unseen = ~np.isin(triplet[in_split["test"]], triplet[in_split["train"]])
-    used = rel_image >= 0
-    distinct = np.unique(np.column_stack([pairs, predicates])[used], axis=0)
-    _, predicates_of_pair = np.unique(distinct[:, :2], axis=0, return_counts=True)
-    objects = {k: (box_image >= 0) & (split[box_image] == v) for k, v in of.items()}
-    width, height = (np.array([e[key] for e in raw.images], dtype=np.float64) for key in ("width", "height"))
-    inside = _corners_inside(raw, box_image, width, height)
-    # Rounding to the stored scale may push a corner two units out; that is not worth a word.
-    overhang = (np.abs(inside - stored_corners(raw["boxes_1024"])) > 2).any(1) & (box_image >= 0)
-    has_relations = np.isin(split, list(of.values())) & (first_rel >= 0)
-    with_relations = {k: int((has_relations & (split == v)).sum()) for k, v in of.items()}
-    stored = raw.attrs.get("num_val_images")
-    images = max(int(has_relations.sum()), 1)
-    source = raw.attrs.get("source")
-    return Report(
-        folder=str(raw.folder),
-        object_classes=n - 1,
-        predicates=p - 1,
-        images={k: int((split == v).sum()) for k, v in of.items()},
-        with_relations=with_relations,
-        validation=validation_size(with_relations["train"], None if stored is None else int(stored)),
-        objects={k: int(mask.sum()) for k, mask in objects.items()},
-        relations={k: int(mask.sum()) for k, mask in in_split.items()},
-        pairs_with_several_predicates=int((predicates_of_pair > 1).sum()),
-        zero_shot_triplets=len(np.unique(triplet[in_split["test"]][unseen])),
-        zero_shot_relations=int(unseen.sum()),
-        overhanging_boxes=int(overhang.sum()),
-        objects_per_image=float(((box_image >= 0) & has_relations[box_image]).sum()) / images,
-        relations_per_image=float(used.sum()) / images,
-        predicate_counts={
-            name: {k: int(per_split[k][i]) for k in of} for i, name in enumerate(vocabulary.predicates, 1)
-        },
-        about=str(raw.attrs.get("about", "")),
-        source=json.loads(source) if isinstance(source, str) else {},
-    )

@@ -35,7 +35,8 @@ benchmark, every picture missing on disk are skipped: one missing picture shifts
 
 from __future__ import annotations
 
-from .check import Report, check_vg
+from .check import check_vg
+from .counts import Report
 from .layout import (
     BOX_SCALE,
     DICTS_NAME,

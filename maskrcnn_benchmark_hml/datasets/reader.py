@@ -131,6 +131,14 @@ def stored_corners(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([low, low + boxes[:, 2:]], axis=1)
 
 
+def corners_inside(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """(N, 4) stored x1, y1, x2, y2, clipped to the picture; width and height are those of the images."""
+    corners = stored_corners(raw["boxes_1024"])
+    limits = np.stack([width, height], 1) * (BOX_SCALE / np.maximum(width, height))[:, None]
+    limits = limits[np.maximum(box_image, 0)]
+    return np.concatenate([np.clip(corners[:, :2], 0, limits), np.clip(corners[:, 2:], 0, limits)], axis=1)
+
+
 def training_predicate_counts(folder: Path | str) -> dict[str, int]:
     """How often each predicate occurs in the h5 file's training split, in dataset order.
 

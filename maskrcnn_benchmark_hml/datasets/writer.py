@@ -25,6 +25,7 @@ from .layout import (
     Vocabulary,
     write_json,
 )
+from .reader import stored_corners
 
 
 def write_vg(
@@ -134,12 +135,14 @@ def _arrays(records: Sequence[ImageRecord]) -> dict[str, np.ndarray]:
     for start, record in zip(box_start, records):
         for i, indices in enumerate(record.attributes):
             attributes[start + i, : len(indices)] = indices[:MAX_ATTRIBUTES]
+    boxes = _stack([to_stored_boxes(r.boxes, r.width, r.height) for r in records], 4).astype(np.int32)
     active = np.zeros((len(attributes), 1), dtype=bool)
     active[pairs.reshape(-1)] = True
     return {
         "labels": _stack([np.asarray(r.labels).reshape(-1, 1) for r in records], 1),
-        "boxes_1024": _stack([to_stored_boxes(r.boxes, r.width, r.height) for r in records], 4).astype(np.int32),
-        "boxes_512": _stack([to_stored_boxes(r.boxes, r.width, r.height, 512) for r in records], 4).astype(np.int32),
+        "boxes_1024": boxes,
+        # From the rounded boxes, so that reading and writing again changes nothing.
+        "boxes_512": to_stored_boxes(stored_corners(boxes), BOX_SCALE, BOX_SCALE, 512),
         "attributes": attributes,
         "active_object_mask": active,
         "img_to_first_box": first_box,

@@ -1,0 +1,146 @@
+"""Writer, reader and the counts of the validator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from maskrcnn_benchmark_hml.datasets.format import (
+    DICTS_NAME,
+    H5_NAME,
+    check_vg,
+    read_vg,
+    training_predicate_counts,
+    validation_size,
+    write_vg,
+)
+from maskrcnn_benchmark_hml.datasets.layout import new_dataset_folder
+from maskrcnn_benchmark_hml.errors import HMLError
+
+
+def test_records_come_back_as_written(small, records, vocabulary):
+    data = read_vg(small)
+    assert data.vocabulary == vocabulary
+    assert data.num_val_images == 1
+    for got, want in zip(data.records, records):
+        assert (got.image_id, got.width, got.height, got.split) == (want.image_id, want.width, want.height, want.split)
+        np.testing.assert_array_equal(got.labels, want.labels)
+        np.testing.assert_array_equal(got.relations, want.relations)
+        assert got.attributes == (want.attributes or [()] * len(want.labels))
+        # One unit of the stored scale, rounded at either corner, is all that may be lost.
+        assert np.abs(got.boxes - want.boxes).max() <= max(want.width, want.height) / 1024
+
+
+def test_writing_what_was_read_gives_the_same_bytes(small, tmp_path):
+    data = read_vg(small)
+    write_vg(tmp_path, data.records, data.vocabulary, num_val_images=data.num_val_images)
+    for name in (H5_NAME, DICTS_NAME, "image_data.json"):
+        assert (tmp_path / name).read_bytes() == (small / name).read_bytes()
+
+
+def test_file_has_the_shapes_and_types_of_the_format(small):
+    expected = {
+        "labels": ((8, 1), "int64"), "boxes_1024": ((8, 4), "int32"), "boxes_512": ((8, 4), "int32"),
+        "attributes": ((8, 10), "int64"), "active_object_mask": ((8, 1), "bool"), "split": ((4,), "int32"),
+        "img_to_first_box": ((4,), "int32"), "img_to_last_box": ((4,), "int32"), "img_to_first_rel": ((4,), "int32"),
+        "img_to_last_rel": ((4,), "int32"), "relationships": ((6, 2), "int32"), "predicates": ((6, 1), "int64"),
+    }  # fmt: skip
+    with h5py.File(small / H5_NAME, "r") as h5:
+        assert {name: (h5[name].shape, str(h5[name].dtype)) for name in h5} == expected
+        assert h5["img_to_first_rel"][:].tolist() == [0, 1, -1, 4]
+        assert h5["img_to_last_rel"][:].tolist() == [0, 3, -1, 5]
+        assert h5["relationships"][:].tolist() == [[0, 1], [2, 3], [2, 3], [3, 2], [6, 5], [7, 5]]
+    dicts = json.loads((small / DICTS_NAME).read_text())
+    assert dicts["idx_to_label"] == {"1": "cat", "2": "hat", "3": "mat"}
+    assert dicts["predicate_count"] == {"on": 2, "wearing": 2}, "counts are over the training split"
+
+
+def test_report_counts(small):
+    report = check_vg(small, open_pictures=True)
+    assert report.images == {"train": 3, "test": 1}
+    assert report.with_relations == {"train": 2, "test": 1}
+    assert report.objects == {"train": 5, "test": 3}
+    assert report.relations == {"train": 4, "test": 2}
+    assert report.predicate_counts == {"on": {"train": 2, "test": 2}, "wearing": {"train": 2, "test": 0}}
+    assert report.pairs_with_several_predicates == 1
+    assert (report.zero_shot_triplets, report.zero_shot_relations) == (1, 1), "hat on mat; cat on mat was seen"
+    assert report.validation == 1
+    assert report.objects_per_image == pytest.approx(7 / 3)
+    assert report.relations_per_image == 2.0
+    assert "images with relations" in report.text()
+
+
+def test_training_predicate_counts_come_from_the_h5_file(small):
+    dicts = json.loads((small / DICTS_NAME).read_text())
+    dicts["predicate_count"] = {"on": 999, "wearing": 0}
+    (small / DICTS_NAME).write_text(json.dumps(dicts))
+    assert training_predicate_counts(small) == {"on": 2, "wearing": 2}
+
+
+def test_visual_genomes_broken_pictures_are_skipped(small):
+    images = json.loads((small / "image_data.json").read_text())
+    images.insert(1, {"image_id": 1592, "width": 800, "height": 600})
+    (small / "image_data.json").write_text(json.dumps(images))
+    assert [r.image_id for r in read_vg(small).records] == [11, 12, 13, 14]
+    assert check_vg(small).images == {"train": 3, "test": 1}
+
+
+@pytest.mark.parametrize(("n_train", "stored", "size"), [(62723, None, 5000), (300, None, 30), (4, None, 1), (9, 0, 0)])
+def test_validation_size(n_train, stored, size):
+    assert validation_size(n_train, stored) == size
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": np.array([1, 4])}, "object class of object 1 of image 11 is 4"),
+        ({"relations": np.array([[0, 1, 0]])}, "predicate of relation 0 of image 11 is 0"),
+        ({"relations": np.array([[0, 2, 1]])}, "names an object that the image does not have"),
+        ({"relations": np.array([[1, 1, 1]])}, "joins an object with itself"),
+        ({"boxes": np.array([[0, 0, 5, 5], [7, 7, 7, 9.0]])}, "object 1 of image 11 has the box"),
+        ({"boxes": np.array([[0, 0, 5, 5], [300, 7, 310, 9.0]])}, "covers nothing of the picture"),
+        ({"boxes": np.array([[0, 0, 5, float("nan")], [1, 1, 3, 3]])}, "object 0 of image 11 has the box"),
+        ({"boxes": np.array([[0, 0, 5, 5.0]])}, "1 boxes but 2 labels"),
+        ({"split": 1}, "has split 1"),
+        ({"width": 0}, "has size 0x100"),
+        ({"image_id": 12}, "image id 12 occurs twice"),
+        ({"image_id": 1722}, "broken pictures"),
+    ],
+)
+def test_writer_refuses(change, says, records, vocabulary, tmp_path):
+    records[0] = replace(records[0], **change)
+    with pytest.raises(HMLError, match=says) as caught:
+        write_vg(tmp_path, records, vocabulary)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_dataset_leaves_what_was_there(tmp_path):
+    out = tmp_path / "data"
+    with pytest.raises(KeyboardInterrupt), new_dataset_folder(out) as folder:
+        (folder / H5_NAME).write_text("half")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+    with new_dataset_folder(out) as folder:
+        (folder / H5_NAME).write_text("whole")
+    with pytest.raises(HMLError, match="not empty"), new_dataset_folder(out):
+        pass
+    with pytest.raises(RuntimeError), new_dataset_folder(out, force=True):
+        raise RuntimeError
+    assert (out / H5_NAME).read_text() == "whole"
+    (tmp_path / ".data.partial-999999999").mkdir()  # what a killed process leaves
+    with new_dataset_folder(out, force=True) as folder:
+        (folder / H5_NAME).write_text("new")
+    assert (out / H5_NAME).read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_force_replaces_only_a_dataset(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(HMLError, match="not a dataset folder"), new_dataset_folder(tmp_path, force=True):
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"

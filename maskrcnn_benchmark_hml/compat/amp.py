@@ -54,6 +54,10 @@ def _run_autocast(forward: Callable, device_type: str, dtype: torch.dtype, *args
         return forward(*args, **kwargs)
 
 
+# CUDA's autocast (and apex) compute these in float32; CPU's leaves them in bfloat16, which numpy cannot hold.
+_FLOAT32_ON_CPU = ((torch.nn.functional, "softmax"), (torch.nn.functional, "log_softmax"), (torch, "softmax"))
+
+
 class Amp:
     """One process's mixed-precision state, with the functions of the ``apex.amp`` module as methods.
 
@@ -65,9 +69,13 @@ class Amp:
     """
 
     def __init__(self) -> None:
+        self._replaced: list[tuple[Any, str, Callable]] = []
         self._reset()
 
     def _reset(self) -> None:
+        for module, name, original in reversed(self._replaced):
+            setattr(module, name, original)
+        self._replaced = []
         self.opt_level = "O0"
         self.device_type = "cpu"
         self.last_step_skipped = False
@@ -119,6 +127,8 @@ class Amp:
                 model.forward = functools.partial(_run_autocast, model.forward, self.device_type, self.dtype)
             if self.device_type == "cuda":
                 self._scaler = _new_scaler()
+            else:
+                self._align_cpu()
         return models if optimizers is None else (models, optimizers)
 
     def init(self, enabled: bool = True, **ignored: Any) -> Amp:
@@ -127,6 +137,8 @@ class Amp:
         if enabled:
             self.opt_level = "O1"
             self.device_type = "cuda" if torch.cuda.is_available() else "cpu"
+            if self.device_type == "cpu":
+                self._align_cpu()
             # Weights may still be loaded after this call, so their low-precision copies must not be cached.
             self._global = contextlib.ExitStack()
             self._global.enter_context(torch.autocast(self.device_type, dtype=self.dtype, cache_enabled=False))
@@ -218,6 +230,11 @@ class Amp:
     def promote_function(self, function: Callable) -> Callable:
         """``function`` with inputs cast to the widest of their types whenever O1 is on; unchanged otherwise."""
         return self._cast_function(function, lambda: None)
+
+    def _align_cpu(self) -> None:
+        for module, name in _FLOAT32_ON_CPU:
+            self._replaced.append((module, name, getattr(module, name)))
+            self.register_float_function(module, name)
 
     def register_float_function(self, module: Any, name: str) -> None:
         """Replaces ``module.name`` by :meth:`float_function` of it."""

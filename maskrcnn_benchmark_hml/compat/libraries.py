@@ -1,0 +1,151 @@
+"""Names and defaults of numpy and torch that changed since the host was written."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
+
+NUMPY_ALIASES = {"float": float, "int": int, "bool": bool, "object": object, "str": str, "complex": complex}
+
+
+def _wrapped(function: Any) -> bool:
+    return getattr(function, "hml_compat", False)
+
+
+def _mark(function: Any) -> Any:
+    function.hml_compat = True
+    return function
+
+
+def numpy_aliases() -> bool:
+    """Cures ``AttributeError: module 'numpy' has no attribute 'float'`` (numpy >= 1.24; visual_genome.py, sgg_eval.py).
+
+    Returns whether anything was patched; so do the other functions of this file.
+    """
+    missing = [name for name in NUMPY_ALIASES if name not in vars(np)]
+    for name in missing:
+        setattr(np, name, NUMPY_ALIASES[name])
+    return bool(missing)
+
+
+def torch_hub_download_name() -> bool:
+    """Cures ``ImportError: cannot import name '_download_url_to_file'`` (torch >= 1.2; utils/model_zoo.py)."""
+    import torch.hub
+
+    if hasattr(torch.hub, "_download_url_to_file"):
+        return False
+    torch.hub._download_url_to_file = torch.hub.download_url_to_file
+    return True
+
+
+def _called_from(root: str, depth: int = 2) -> bool:
+    """Whether the function ``depth`` frames up is defined in a file below ``root``."""
+    return os.path.realpath(sys._getframe(depth).f_code.co_filename).startswith(root + os.sep)
+
+
+def torch_load_for_host(root: Path) -> bool:
+    """Cures ``UnpicklingError: Weights only load failed`` (torch >= 2.6) for files that the host itself reads.
+
+    Acts only on calls that come from a file below ``root`` and do not say ``weights_only``. Such a call is first tried
+    with ``weights_only=True``; a file that holds pickled objects of the host (eval_results.pytorch holds BoxLists) is
+    then read as the host always did, and the log names it. All other callers keep torch's default. A relative path
+    into the checkout (zeroshot_triplet.pytorch) is found from any working directory.
+    """
+    if _wrapped(torch.load):
+        return False
+    original = torch.load
+    inside = os.path.realpath(root)
+
+    @_mark
+    @functools.wraps(original)
+    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _called_from(inside):
+            return original(f, *args, **kwargs)
+        if isinstance(f, (str, os.PathLike)) and not os.path.exists(f) and os.path.exists(os.path.join(inside, f)):
+            f = os.path.join(inside, f)
+        if kwargs.get("weights_only") is not None:
+            return original(f, *args, **kwargs)
+        try:
+            return original(f, *args, **{**kwargs, "weights_only": True})
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            if "weights" not in str(error).lower():
+                raise
+            logger.info("%s holds pickled objects; reading it as the benchmark always did", f)
+        if hasattr(f, "seek"):
+            f.seek(0)
+        return original(f, *args, **{**kwargs, "weights_only": False})
+
+    torch.load = load
+    return True
+
+
+def cuda_calls_on_cpu() -> bool:
+    """Cures ``AssertionError: Torch not compiled with CUDA enabled`` and ``RuntimeError: Found no NVIDIA driver``.
+
+    Without a CUDA device ``Tensor.cuda()`` and ``Module.cuda()`` return their object and ``torch.cuda.set_device`` and
+    ``synchronize`` do nothing (loss.py, comm.py, the scripts). With a device nothing is patched.
+    """
+    if torch.cuda.is_available() or _wrapped(torch.Tensor.cuda):
+        return False
+
+    @_mark
+    def stay(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    @_mark
+    def nothing(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    torch.Tensor.cuda = stay
+    torch.nn.Module.cuda = stay
+    torch.cuda.set_device = nothing
+    torch.cuda.synchronize = nothing
+    return True
+
+
+def gloo_without_cuda() -> bool:
+    """Cures ``ProcessGroupNCCL is only supported with GPUs``: the scripts ask for NCCL; without CUDA gloo answers."""
+    if torch.cuda.is_available() or not torch.distributed.is_available():
+        return False
+    if _wrapped(torch.distributed.init_process_group):
+        return False
+    original = torch.distributed.init_process_group
+
+    @_mark
+    @functools.wraps(original)
+    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        return original("gloo" if backend == "nccl" else backend, *args, **kwargs)
+
+    torch.distributed.init_process_group = init_process_group
+    return True
+
+
+def data_parallel_on_cpu() -> bool:
+    """Cures ``ValueError: DistributedDataParallel device_ids ... only works with single-device CUDA modules``.
+
+    For a module on CPU the scripts' ``device_ids`` and ``output_device`` are dropped; the class stays the same.
+    """
+    cls = torch.nn.parallel.DistributedDataParallel
+    if torch.cuda.is_available() or _wrapped(cls.__init__):
+        return False
+    original = cls.__init__
+
+    @_mark
+    @functools.wraps(original)
+    def init(self: Any, module: torch.nn.Module, device_ids: Any = None, output_device: Any = None, *args, **kwargs):
+        if not any(p.is_cuda for p in module.parameters()):
+            device_ids = output_device = None
+        original(self, module, device_ids, output_device, *args, **kwargs)
+
+    cls.__init__ = init
+    return True

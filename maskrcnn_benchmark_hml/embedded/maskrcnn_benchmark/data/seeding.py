@@ -30,9 +30,12 @@ class SeededIndex(int):
         return int(self), self.seed
 
 
-def sample_seed(seed: int, iteration: int, index: int) -> int:
-    """A number in [0, 2**32) for one image at one iteration."""
-    digest = hashlib.blake2b(f"{seed}/{iteration}/{index}".encode(), digest_size=4).digest()
+def derived_seed(*parts: int) -> int:
+    """A number in [0, 2**32) from, say, (seed, epoch) or (seed, iteration, image).
+
+    32 bits, because torch's CPU generator ignores the bits above.
+    """
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 
 

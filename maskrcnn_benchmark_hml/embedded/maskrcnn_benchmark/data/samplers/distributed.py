@@ -8,6 +8,8 @@ import torch
 from maskrcnn_benchmark.utils.comm import get_rank, get_world_size
 from torch.utils.data import Sampler
 
+from ..seeding import derived_seed
+
 
 class DistributedSampler(Sampler):
     """A consecutive share of the dataset for one process; the shares have equal lengths.
@@ -41,7 +43,7 @@ class DistributedSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         size = len(self.dataset)
         if self.shuffle:
-            generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
             order = torch.randperm(size, generator=generator)
         else:
             order = torch.arange(size)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch.utils.data import BatchSampler
 
-from ..seeding import SeededIndex, sample_seed
+from ..seeding import SeededIndex, derived_seed
 
 
 class IterationBasedBatchSampler(BatchSampler):
@@ -55,7 +55,7 @@ class IterationBasedBatchSampler(BatchSampler):
                     continue
                 if iteration >= self.num_iterations:
                     return
-                yield [SeededIndex(i, sample_seed(self.seed, iteration, i)) for i in self._share(batch)]
+                yield [SeededIndex(i, derived_seed(self.seed, iteration, i)) for i in self._share(batch)]
                 iteration += 1
             epoch, skip = epoch + 1, 0
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sized
 import torch
 from torch.utils.data import Sampler
 
+from ..seeding import derived_seed
+
 
 class ShuffledSampler(Sampler):
     """A permutation of the dataset that depends on (seed, epoch) only."""
@@ -20,7 +22,7 @@ class ShuffledSampler(Sampler):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         return iter(torch.randperm(len(self.dataset), generator=generator).tolist())
 
     def __len__(self) -> int:

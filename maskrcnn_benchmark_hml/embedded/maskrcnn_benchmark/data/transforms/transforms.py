@@ -28,7 +28,8 @@ class Compose:
 
 
 class Resize:
-    """Scales the image so that its shorter side has a size drawn from ``min_size`` and its longer at most ``max_size``.
+    """Scales the image so that its shorter side has a size drawn from ``min_size`` and its longer at most ``max_size``
+    (give or take the rounding of the shorter side).
 
     Args:
         min_size: pixels, or several to draw from.

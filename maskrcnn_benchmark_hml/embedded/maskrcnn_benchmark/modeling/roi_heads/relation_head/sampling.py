@@ -6,6 +6,7 @@ All randomness comes from torch's global generator of the boxes' device.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 Sample = tuple[list["BoxList"], list[Tensor], list[Tensor], list[Tensor]]
 
 
+@dataclass
 class RelationSampling:
     """Pair sampling.
 
-    Args:
+    Attributes:
         fg_thres: IoU above which a detected box stands for an annotated one of its class.
         require_overlap: detected boxes: train only on pairs that overlap.
         num_sample_per_gt_rel: detected boxes: at most this many pairs stand for one annotated relation.
@@ -37,23 +39,13 @@ class RelationSampling:
         test_overlap: detected boxes: rank only pairs that overlap.
     """
 
-    def __init__(
-        self,
-        fg_thres: float,
-        require_overlap: bool,
-        num_sample_per_gt_rel: int,
-        batch_size_per_image: int,
-        positive_fraction: float,
-        use_gt_box: bool,
-        test_overlap: bool,
-    ) -> None:
-        self.fg_thres = fg_thres
-        self.require_overlap = require_overlap
-        self.num_sample_per_gt_rel = num_sample_per_gt_rel
-        self.batch_size_per_image = batch_size_per_image
-        self.positive_fraction = positive_fraction
-        self.use_gt_box = use_gt_box
-        self.test_overlap = test_overlap
+    fg_thres: float
+    require_overlap: bool
+    num_sample_per_gt_rel: int
+    batch_size_per_image: int
+    positive_fraction: float
+    use_gt_box: bool
+    test_overlap: bool
 
     @property
     def num_pos_per_img(self) -> int:

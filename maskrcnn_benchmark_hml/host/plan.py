@@ -83,7 +83,7 @@ def prepare(cfg: CfgNode) -> Plan:
     known = seams.known_predictors()
     if head.PREDICTOR not in known:
         raise HMLError(f"there is no relation predictor {head.PREDICTOR!r}; the benchmark has: {', '.join(known)}")
-    statistics, name, content = _statistics(cfg)
+    statistics, name, content = _read_data(cfg)
     rel_classes = list(statistics["rel_classes"])
     if len(rel_classes) != head.NUM_CLASSES:
         raise HMLError(
@@ -105,8 +105,11 @@ def prepare(cfg: CfgNode) -> Plan:
     return plan
 
 
-def _statistics(cfg: CfgNode) -> tuple[Mapping[str, Any], str, bytes]:
-    """The host's statistics, computed in a folder of our own so that a refused run leaves nothing behind."""
+def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], str, bytes]:
+    """The host's statistics; and build its three data loaders once, so that bad data shows now and not after training.
+
+    Both write into OUTPUT_DIR, so they get a folder of our own: a refused run leaves nothing behind.
+    """
     with tempfile.TemporaryDirectory() as folder:
         name = "".join(cfg.DATASETS.TRAIN) + "_statistics.cache"
         cached = Path(cfg.OUTPUT_DIR) / name
@@ -117,6 +120,7 @@ def _statistics(cfg: CfgNode) -> tuple[Mapping[str, Any], str, bytes]:
         own.OUTPUT_DIR = folder
         own.freeze()
         statistics = seams.dataset_statistics(own)
+        seams.build_loaders(own)
         return statistics, name, (Path(folder) / name).read_bytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 
 CONFIG = Path(__file__).parents[2] / "configs" / "demo" / "motifs_predcls.yaml"

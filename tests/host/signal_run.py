@@ -10,9 +10,10 @@ import os
 import sys
 
 import torch
-from maskrcnn_benchmark_hml.training import data
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from maskrcnn_benchmark_hml.cli import main
+from maskrcnn_benchmark_hml.training import data
 
 
 def log_items(path: str) -> None:
@@ -35,7 +36,7 @@ def send_after(number: int, step: int) -> None:
         if seen == step:
             os.kill(os.getpid(), number)
 
-    torch.optim.optimizer.register_optimizer_step_post_hook(count)
+    register_optimizer_step_post_hook(count)
 
 
 if __name__ == "__main__":

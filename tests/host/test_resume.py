@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 
 from .conftest import run_options

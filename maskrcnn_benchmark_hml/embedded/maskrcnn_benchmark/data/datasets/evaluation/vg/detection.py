@@ -31,7 +31,8 @@ def mean_average_precision(
         boxes = truth.convert("xywh").bbox.tolist()
         for label, box in zip(truth.get_field("labels").tolist(), boxes):
             annotations.append(
-                {"id": len(annotations), "image_id": image_id, "category_id": label, "bbox": box,
+                # Not 0: pycocotools takes the id 0 of a matched annotation for "no match".
+                {"id": len(annotations) + 1, "image_id": image_id, "category_id": label, "bbox": box,
                  "area": box[2] * box[3], "iscrowd": 0}
             )  # fmt: skip
     rows = []

@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from maskrcnn_benchmark.utils.comm import is_main_process
@@ -54,10 +54,13 @@ class TrainingLog:
     @contextmanager
     def running(self) -> Iterator[TrainingLog]:
         """Shows the bar; log lines written meanwhile appear above it."""
-        with logging_redirect_tqdm([self.logger]), tqdm(
+        bar = tqdm(
             total=self.max_iter, initial=self.start_iter, desc="train", unit="it", disable=bar_disabled(),
             dynamic_ncols=True,
-        ) as self._bar:
+        )
+        # The redirection adds a console handler to a logger without one, so it is used only with a bar to keep clear.
+        with bar, nullcontext() if bar.disable else logging_redirect_tqdm([self.logger]):
+            self._bar = bar
             self.restart_clock()
             yield self
         self._bar = None

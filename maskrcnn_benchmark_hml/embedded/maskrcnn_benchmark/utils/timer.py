@@ -7,8 +7,8 @@ import time
 
 
 def get_time_str(seconds: float) -> str:
-    """``H:MM:SS``, rounded to whole seconds above one minute."""
-    return str(datetime.timedelta(seconds=round(seconds) if seconds >= 60 else round(seconds, 2)))
+    """``H:MM:SS``, or seconds with two decimals below one minute."""
+    return str(datetime.timedelta(seconds=round(seconds))) if seconds >= 60 else f"{seconds:.2f} s"
 
 
 class Timer:

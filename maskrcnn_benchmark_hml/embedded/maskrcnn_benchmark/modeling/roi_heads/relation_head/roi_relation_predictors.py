@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-
 if TYPE_CHECKING:
     from maskrcnn_benchmark.structures.bounding_box import BoxList
 

@@ -18,15 +18,13 @@ import h5py
 import numpy as np
 
 from maskrcnn_benchmark_hml.datasets.format import validation_size
+from maskrcnn_benchmark_hml.datasets.layout import UNREADABLE_VG_IMAGES
 from maskrcnn_benchmark_hml.errors import HMLError
 
 BOX_SCALE = 1024
 """Boxes are stored as if the longer image side had this many pixels."""
 
 BACKGROUND = "__background__"
-
-_BROKEN_IMAGES = frozenset({1592, 1722, 4616, 4617})
-"""Image ids that Visual Genome lists but that the annotation file leaves out: the pictures are damaged."""
 
 _PER_IMAGE = ("split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel")
 _PER_BOX = ("labels", "attributes", f"boxes_{BOX_SCALE}")
@@ -241,7 +239,9 @@ def read_images(img_dir: str | Path, image_file: str | Path, split_mask: np.ndar
     Raises:
         HMLError: the list does not fit the annotation file, or a picture is missing; the first one is named.
     """
-    entries = [entry for entry in read_json(image_file) if entry["image_id"] not in _BROKEN_IMAGES]
+    entries = read_json(image_file)
+    if len(entries) != len(split_mask):  # Visual Genome's list has four damaged pictures that its annotations leave out
+        entries = [entry for entry in entries if entry["image_id"] not in UNREADABLE_VG_IMAGES]
     if len(entries) != len(split_mask):
         raise HMLError(
             f"{image_file} lists {len(entries)} images but the annotation file has {len(split_mask)}; "

@@ -1,0 +1,129 @@
+"""The dataset class on folders that are not Visual Genome, and the three causes of the failed assertion."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from maskrcnn_benchmark_hml.compat.visual_genome import dataset_other_than_vg
+from maskrcnn_benchmark_hml.errors import HMLError
+
+UNREADABLE = 1592
+
+
+def host_module():
+    def load_image_filenames(img_dir, image_file):
+        assert len(img_dir) == 108073
+
+    module = SimpleNamespace(load_image_filenames=load_image_filenames)
+
+    class VGDataset:
+        def __init__(self, split, img_dir, roidb_file, dict_file, image_file, num_val_im=5000, custom_eval=False):
+            self.num_val_im = num_val_im
+            listing = ([], []) if custom_eval else module.load_image_filenames(img_dir, image_file)
+            self.filenames, self.img_info = listing
+
+    module.VGDataset = VGDataset
+    dataset_other_than_vg(module)
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six images, five of them for training; ``write`` remakes it with other contents."""
+
+    def write(ids=range(1, 7), listed=None, train=None, stored=None):
+        photos = tmp_path / "VG_100K"
+        photos.mkdir(exist_ok=True)
+        for image in ids:
+            (photos / f"{image}.jpg").write_bytes(b"")
+        ids = list(ids)
+        split = np.zeros(len(ids), dtype=np.int32)
+        split[(len(ids) - 1) if train is None else train :] = 2
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["split"] = split
+            if stored is not None:
+                file.attrs["num_val_images"] = stored
+        entries = [{"image_id": i, "width": 4, "height": 3} for i in (ids if listed is None else listed)]
+        (tmp_path / "image_data.json").write_text(json.dumps(entries))
+        return tmp_path
+
+    return write
+
+
+def build(root, **changes):
+    given = dict(split="train", img_dir=str(root / "VG_100K"), roidb_file=str(root / "a.h5"), dict_file="")
+    return host_module().VGDataset(**{**given, "image_file": str(root / "image_data.json"), **changes})
+
+
+def test_any_number_of_images(folder):
+    dataset = build(folder())
+    assert [name.rsplit("/", 1)[1] for name in dataset.filenames] == [f"{i}.jpg" for i in range(1, 7)]
+    assert dataset.img_info[0]["width"] == 4
+
+
+def test_validation_size_follows_the_dataset(folder):
+    assert build(folder(stored=2)).num_val_im == 2
+    assert build(folder(), num_val_im=3).num_val_im == 3
+    assert 1 <= build(folder(), num_val_im=5000).num_val_im < 5000
+    assert build(folder(), num_val_im=0).num_val_im == 0
+
+
+def test_a_dataset_as_large_as_vg_keeps_5000(folder, monkeypatch):
+    from maskrcnn_benchmark_hml.compat import visual_genome
+
+    root = folder()
+    with h5py.File(root / "a.h5", "w") as file:
+        file["split"] = np.zeros(20000, dtype=np.int32)
+    assert visual_genome._read_facts(str(root / "a.h5")) == (20000, 5000)
+
+
+def test_vgs_unreadable_pictures_are_left_out_when_the_annotations_do(folder):
+    ids = [1, 2, 3]
+    assert len(build(folder(ids=ids, listed=[1, UNREADABLE, 2, 3])).filenames) == 3
+
+
+def test_the_same_ids_in_another_dataset_are_kept(folder):
+    assert len(build(folder(ids=[1, UNREADABLE, 3])).filenames) == 3
+
+
+def test_missing_pictures_are_named_with_the_two_folders(folder):
+    root = folder()
+    (root / "VG_100K" / "4.jpg").unlink()
+    with pytest.raises(HMLError, match=r"1 of 6 .*4\.jpg.*VG_100K_2"):
+        build(root)
+
+
+def test_a_foreign_image_list_is_named(folder):
+    with pytest.raises(HMLError, match="lists 4 images but the annotation file covers 6"):
+        build(folder(listed=[1, 2, 3, 4]))
+
+
+def test_missing_folder_and_missing_or_torn_annotations(folder):
+    root = folder()
+    with pytest.raises(HMLError, match="picture folder"):
+        build(root, img_dir=str(root / "nowhere"))
+    with pytest.raises(HMLError, match="does not exist"):
+        build(root, roidb_file=str(root / "b.h5"))
+    (root / "a.h5").write_bytes(b"torn")
+    with pytest.raises(HMLError, match="cannot be read"):
+        build(root)
+
+
+def test_custom_images_need_no_annotations(folder):
+    assert build(folder(), roidb_file="absent.h5", custom_eval=True).filenames == []
+
+
+def test_a_forks_own_listing_without_the_assertion_stays():
+    own = lambda img_dir, image_file: ([], [])  # noqa: E731
+    module = SimpleNamespace(load_image_filenames=own, VGDataset=type("VGDataset", (), {"__init__": lambda self: None}))
+    dataset_other_than_vg(module)
+    assert module.load_image_filenames is own
+    module.VGDataset()
+    before = module.VGDataset.__init__
+    dataset_other_than_vg(module)
+    assert module.VGDataset.__init__ is before

@@ -1,0 +1,70 @@
+"""GLOVE_DIR: a folder, a file, nothing, or a mistake; never a download."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+import torch
+
+from maskrcnn_benchmark_hml.compat.word_vectors import load_word_vectors
+from maskrcnn_benchmark_hml.errors import HMLError
+
+WORDS = {"man": [1.0, 2.0, 3.0], "dog": [4.0, 5.0, 6.0]}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(urllib.request, "urlretrieve", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+def lookup(loaded, word):
+    words, rows, _ = loaded
+    key = words.get(word, None)
+    return None if key is None else rows[key]
+
+
+def check(loaded):
+    vector = torch.zeros(1, 3)
+    vector[0] = lookup(loaded, "dog")
+    assert vector.tolist() == [[4.0, 5.0, 6.0]]
+    assert lookup(loaded, "unicorn") is None
+    assert loaded[2] == 3
+
+
+def test_the_hosts_own_files(tmp_path):
+    index = {word: i for i, word in enumerate(WORDS)}
+    torch.save((index, torch.tensor(list(WORDS.values())), 3), tmp_path / "glove.6B.3d.pt")
+    check(load_word_vectors(str(tmp_path), "glove.6B", 3))
+    other = tmp_path / "text"
+    other.mkdir()
+    (other / "glove.6B.3d.txt").write_text("\n".join(f"{w} {' '.join(map(str, v))}" for w, v in WORDS.items()) + "\n")
+    check(load_word_vectors(str(other), "glove.6B", "3d"))
+
+
+def test_any_gensim_file(tmp_path):
+    path = tmp_path / "mine.vec"
+    path.write_text("2 3\n" + "\n".join(f"{w} {' '.join(map(str, v))}" for w, v in WORDS.items()) + "\n")
+    check(load_word_vectors(str(path), "glove.6B", 3))
+
+
+def test_empty_means_random(caplog):
+    words, rows, length = load_word_vectors("", "glove.6B", 3)
+    assert words.get("man") is None and length == 3
+    assert "random" in caplog.text
+
+
+def test_nothing_there_is_a_clear_error(tmp_path):
+    with pytest.raises(HMLError, match=r"glove\.6B\.200d\.pt.*GLOVE_DIR"):
+        load_word_vectors(str(tmp_path), "glove.6B", 200)
+
+
+def test_a_wrong_length_is_a_clear_error(tmp_path):
+    path = tmp_path / "mine.vec"
+    path.write_text("1 3\nman 1 2 3\n")
+    with pytest.raises(HMLError, match="3"):
+        load_word_vectors(str(path), "glove.6B", 200)

@@ -139,11 +139,18 @@ def check_cell(cell: Cell) -> bool:
     return bool(record["finished"]) and cell.metrics() is not None
 
 
-def run_cell(cell: Cell, on_progress: Callable[[str], None] | None = None) -> CellResult:
+def run_cell(
+    cell: Cell,
+    on_progress: Callable[[str], None] | None = None,
+    on_start: Callable[[subprocess.Popen], None] | None = None,
+    threads: int | None = None,
+) -> CellResult:
     """Run the cell unless it has finished, and return its metrics.
 
     Args:
         on_progress: called with each line of the child's progress bars.
+        on_start: called with the child process, for a caller that may have to stop it.
+        threads: CPU threads of the child, unless OMP_NUM_THREADS says so already; None leaves it to torch.
 
     Raises:
         HMLError: the folder belongs to other settings, or another process is running this cell now.
@@ -157,7 +164,7 @@ def run_cell(cell: Cell, on_progress: Callable[[str], None] | None = None) -> Ce
         _write_record(cell, before, finished=False)
         start = time.monotonic()
         try:
-            failure = _run_process(cell, lock, on_progress)
+            failure = _run_process(cell, lock, on_progress, on_start, threads)
         finally:
             seconds = before + time.monotonic() - start
             _write_record(cell, seconds, finished=False)
@@ -170,26 +177,37 @@ def run_cell(cell: Cell, on_progress: Callable[[str], None] | None = None) -> Ce
     return CellResult(cell, metrics, seconds, skipped=False)
 
 
-def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | None) -> str | None:
+def _run_process(
+    cell: Cell,
+    lock: int,
+    on_progress: Callable[[str], None] | None,
+    on_start: Callable[[subprocess.Popen], None] | None,
+    threads: int | None,
+) -> str | None:
     """Run the cell's command to its end; its last words if it failed, else None."""
     command = cell.command()
+    # Without a width the child's bars are written in full; the parent fits them to its terminal.
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env["HML_PROGRESS"] = "1"
+    if threads is not None:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
     with open(cell.output / LOG, "a", encoding="utf-8") as log:
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
         log_start = log.tell()
-        # Without a width the child's bars are written in full; the parent fits them to its terminal.
-        env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.PIPE,
-            env={**env, "HML_PROGRESS": "1"},
+            env=env,
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
         )
         said: list[str] = []
         try:
+            if on_start is not None:
+                on_start(child)
             for line, is_progress in split_stream(child.stderr):
                 if not is_progress:
                     log.write(line + "\n")
@@ -200,7 +218,7 @@ def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | Non
             code = child.wait()
         finally:
             if child.poll() is None:
-                _stop(child)
+                stop_process(child)
     if code == 0:
         return None
     if not said:
@@ -210,7 +228,7 @@ def _run_process(cell: Cell, lock: int, on_progress: Callable[[str], None] | Non
     return last_words(said) or f"exit code {code}"
 
 
-def _stop(child: subprocess.Popen) -> None:
+def stop_process(child: subprocess.Popen) -> None:
     """End the child politely, so that it can save its state, and by force after half a minute."""
     child.terminate()
     try:

@@ -16,8 +16,9 @@ from typing import Any
 from ..errors import HMLError
 from ..report.tables import RECALL_KEYS, changes_table, layer_recall, layers_table, mean_or_none, runs_table
 from ..resources import config_file
-from .cell import Cell, CellFailed, CellResult, check_cell, run_cell, write_json
-from .progress import SeriesProgress, clock
+from .cell import Cell, CellFailed, CellResult, write_json
+from .progress import clock
+from .series import cores, run_cells
 
 CONFIG = "demo/motifs_predcls.yaml"
 ITERATIONS = 600
@@ -60,6 +61,8 @@ def add_demo_parser(subparsers: Any) -> None:
         metavar="N",
         help="iterations of each run; HML spends a third on its first stage (default: %(default)s)",
     )
+    jobs = min(cores(), len(RUNS))
+    add("--jobs", type=int, default=jobs, metavar="N", help="runs at a time (default here: %(default)s)")
     add("--config", type=Path, metavar="FILE", help="the benchmark's YAML config (default: the demo's own)")
     parser.set_defaults(handler=run_demo)
 
@@ -133,9 +136,8 @@ def run_demo(args: argparse.Namespace) -> int:
     data = args.data or prepare_data(args.out)
     seeds = list(range(args.seeds))
     cells = demo_cells(config, data, args.out, seeds, args.profile, args.iterations)
-    preparing = time.monotonic() - start
     try:
-        results = run_cells(cells, args.iterations)
+        results = run_cells(cells, args.iterations, args.jobs)
     except CellFailed as failure:
         print(f"hml: error: {failure}", file=sys.stderr)
         return 1
@@ -145,7 +147,7 @@ def run_demo(args: argparse.Namespace) -> int:
         {run: [r.metrics for r in found] for run, found in runs.items()},
         layers,
         seeds=seeds,
-        seconds=round(preparing + sum(r.seconds for r in results), 1),
+        seconds=round(time.monotonic() - start + sum(r.seconds for r in results if r.skipped), 1),
         profile=args.profile,
         data="mini-vg" if args.data is None else str(args.data),
         iterations=args.iterations,
@@ -154,29 +156,6 @@ def run_demo(args: argparse.Namespace) -> int:
     print(describe(runs, layers, summary))
     print(f"\nWritten: {args.out / 'summary.json'} (in it fractions, not percent). Each run's folder is beside it.")
     return 0
-
-
-def run_cells(cells: Sequence[Cell], iterations: int) -> list[CellResult]:
-    """Run the cells one after another with a live line; finished ones are taken as they are.
-
-    Args:
-        iterations: training iterations of every cell, for the estimate of the time left.
-    """
-    finished = [check_cell(cell) for cell in cells]
-    progress = SeriesProgress(len(cells), iterations)
-    results = []
-    for index, cell in enumerate(cells):
-        progress.begin(cell.name, index, to_come=finished[index + 1 :].count(False))
-        result = run_cell(cell, progress.update)
-        progress.end(skipped=result.skipped)
-        ending = f"finished before, kept: {cell.output}" if result.skipped else clock(result.seconds)
-        metrics = result.metrics
-        progress.say(
-            f"[{index + 1}/{len(cells)}] {cell.name}: R@50 {100 * metrics['R@50']:.1f} %, "
-            f"mR@50 {100 * metrics['mR@50']:.1f} % ({ending})"
-        )
-        results.append(result)
-    return results
 
 
 def read_layers(hml_output: Path) -> dict[str, int]:
@@ -213,7 +192,7 @@ def describe(runs: Mapping[str, Sequence[CellResult]], layers: Mapping[str, int]
             "",
             f"MOTIFS, PredCls (boxes and object labels given), {images} test images of {summary['data']}; profile "
             f"{summary['profile']}; {summary['iterations']} iterations a run; {spread}.",
-            f"Everything in percent. {clock(summary['seconds'])} min in all.",
+            f"Everything in percent. Running time {clock(summary['seconds'])} min.",
             "",
             runs_table(metrics),
             "",

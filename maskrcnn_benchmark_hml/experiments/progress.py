@@ -1,13 +1,15 @@
-"""What a cell's process shows of itself, and what the whole series of cells shows of that."""
+"""What a cell's process shows of itself, and what a series of cells shows of that."""
 
 from __future__ import annotations
 
+import heapq
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, TextIO
 
 # A tqdm bar: "train:  35%|###   | 42/120 [00:12<00:23,  3.40it/s, loss_rel=1.2]"
@@ -15,7 +17,8 @@ BAR = re.compile(
     r"^\r?(?P<what>.*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*(?:,\s*[^,\]]*)?"
     r"(?:,\s*(?P<terms>[^\]]*))?\]"
 )
-PLAIN_INTERVAL = 15.0  # seconds between progress lines where there is no terminal
+LIVE_INTERVAL = 0.2  # seconds between two drawings on a terminal
+PLAIN_INTERVAL = 20.0  # seconds between two reports where there is none
 
 
 def split_stream(stream: BinaryIO) -> Iterator[tuple[str, bool]]:
@@ -49,121 +52,155 @@ def clock(seconds: float) -> str:
 
 @dataclass
 class Position:
-    """How far a cell is, from the bars it shows: training bars count up to ``iterations``, all others do not."""
+    """How far a cell is, from the bars that its process shows. Times are those of time.monotonic.
 
+    Attributes:
+        iterations: training iterations of the whole cell; the bars of several stages add up to it.
+        start: when the cell's process started.
+    """
+
+    name: str
     iterations: int
-    done_before: int = 0
+    start: float
+    what: str = ""
     done: int = 0
     total: int = 0
-    what: str = ""
     terms: str = ""
+    _before: int = 0
+    _bar_start: float = 0.0
+    _first: tuple[float, float] | None = None
 
-    def update(self, line: str) -> None:
+    def update(self, line: str, now: float) -> None:
         """Take one state of a bar; lines that are none are ignored."""
         match = BAR.match(line)
         if match is None:
             return
-        what, done, total = match["what"].strip(), int(match["done"]), int(match["total"])
+        # A test's bar is named after its dataset; what counts here is the split at the end of that name.
+        what, done, total = match["what"].strip().rsplit("_", 1)[-1], int(match["done"]), int(match["total"])
         if (what, total) != (self.what, self.total) or done < self.done:
             if self.is_training:
-                self.done_before += self.total
-            self.what, self.total = what, total
+                self._before += self.total
+            self.what, self.total, self._bar_start = what, total, now
         self.done, self.terms = done, (match["terms"] or "").strip()
+        if self._first is None and self.fraction > 0:
+            # A continued cell does not start at 0: its pace counts from the first state that was seen.
+            self._first = (now, self.fraction)
 
     @property
     def is_training(self) -> bool:
-        return self.what.startswith(("train", "stage"))
+        return self.what == "train"
+
+    @property
+    def trained(self) -> int:
+        """Training iterations done, over all stages."""
+        return min(self._before + (self.done if self.is_training else 0), self.iterations)
 
     @property
     def fraction(self) -> float:
-        """Share of the training that is done, 0..1."""
-        done = self.done_before + (self.done if self.is_training else 0)
-        return min(done / self.iterations, 1.0) if self.iterations else 0.0
+        return self.trained / self.iterations
+
+    def seconds_left(self, now: float, whole: float | None) -> float | None:
+        """Estimated seconds to the end of the cell; None while nothing is known.
+
+        Args:
+            whole: seconds that other cells took.
+        """
+        if self.fraction == 1.0 and not self.is_training:
+            return (now - self._bar_start) * (self.total - self.done) / self.done if self.done else None
+        if self._first is not None and self.fraction > self._first[1]:
+            pace = (now - self._first[0]) / (self.fraction - self._first[1])
+            return pace * (1.0 - self.fraction)
+        return None if whole is None else max(whole - (now - self.start), 0.0)
+
+    def line(self) -> str:
+        """What is shown of the cell: its name, where it is, and the loss terms."""
+        at = f"train {self.trained}/{self.iterations}" if self.is_training else f"{self.what} {self.done}/{self.total}"
+        return "  ".join(part for part in (self.name, at if self.what else "starting", self.terms) if part)
 
 
+@dataclass
 class SeriesProgress:
-    """The live line of a series of cells: which one, its bar with the loss terms, seconds left here and in all.
+    """The live picture of a series of cells: a line for each running one, and the time left.
 
-    On a terminal the line is redrawn in place; elsewhere a plain line is printed every 15 s.
+    On a terminal the lines are redrawn in place; elsewhere they are printed every 20 s. Safe to call from threads.
+
+    Attributes:
+        to_run: cells that were not finished when the series began.
+        jobs: how many run at a time.
+        iterations: training iterations of each.
     """
 
-    def __init__(self, cells: int, iterations: int, stream: TextIO | None = None) -> None:
-        self.cells = cells
-        self.iterations = iterations
-        self.stream = sys.stderr if stream is None else stream
+    to_run: int
+    jobs: int
+    iterations: int
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+
+    def __post_init__(self) -> None:
         self.live = self.stream.isatty()
         self.durations: list[float] = []
-        self._width = 0
-        self._shown = 0.0
-        self.begin("")
+        self.running: dict[str, Position] = {}
+        self._drawn_lines = 0
+        self._drawn_at = time.monotonic()
+        self._lock = threading.RLock()
 
-    def begin(self, name: str, index: int = 0, to_come: int = 0) -> None:
-        """A cell starts; ``index`` counts from 0, ``to_come`` cells after it are still to be run."""
-        self.name, self.index, self.to_come = name, index, to_come
-        self.position = Position(self.iterations)
-        self.start = time.monotonic()
-        self.first_fraction: tuple[float, float] | None = None
+    def begin(self, name: str) -> None:
+        """A cell's process starts."""
+        with self._lock:
+            self.running[name] = Position(name, self.iterations, time.monotonic())
 
-    def update(self, line: str) -> None:
-        """Take one state of a bar of the running cell."""
-        self.position.update(line)
-        now = time.monotonic()
-        if self.live or now - self._shown >= PLAIN_INTERVAL:
-            self._shown = now
-            self._show(self.line(now))
+    def update(self, name: str, line: str) -> None:
+        """Take one state of a bar of a running cell."""
+        with self._lock:
+            now = time.monotonic()
+            self.running[name].update(line, now)
+            if now - self._drawn_at >= (LIVE_INTERVAL if self.live else PLAIN_INTERVAL):
+                self._drawn_at = now
+                self._draw(self.lines(now))
 
-    def end(self, *, skipped: bool = False) -> None:
-        """The running cell has ended."""
-        if not skipped:
-            self.durations.append(time.monotonic() - self.start)
-        self._clear()
-
-    def say(self, text: str) -> None:
-        """Print a lasting line."""
-        self._clear()
-        print(text, file=self.stream, flush=True)
-
-    def line(self, now: float) -> str:
-        """The live line at the time ``now`` (seconds of time.monotonic)."""
-        at = self.position
-        parts = [f"[{self.index + 1}/{self.cells}] {self.name}", f"{at.what} {at.done}/{at.total}".strip()]
-        left = self.seconds_left(now)
-        if left is not None:
-            parts.append(f"{clock(left[0])} left, {clock(left[1])} in all")
-        if at.terms:
-            parts.append(at.terms)
-        return " | ".join(parts)
-
-    def seconds_left(self, now: float) -> tuple[float, float] | None:
-        """Estimated seconds left (of this cell, of the series), or None while nothing is known."""
-        elapsed, fraction = now - self.start, self.position.fraction
-        if self.first_fraction is None and fraction > 0:
-            # A resumed cell does not start at 0: the pace counts from the first state that was seen.
-            self.first_fraction = (elapsed, fraction)
-        whole = sum(self.durations) / len(self.durations) if self.durations else None
-        here = None
-        if self.first_fraction is not None and fraction > self.first_fraction[1]:
-            pace = (elapsed - self.first_fraction[0]) / (fraction - self.first_fraction[1])
-            here = pace * (1.0 - fraction)
-            whole = whole or elapsed + here
-        elif whole is not None:
-            here = max(whole - elapsed, 0.0)
-        if here is None or whole is None:
-            return None
-        return here, here + whole * self.to_come
-
-    def _show(self, text: str) -> None:
-        if not self.live:
+    def end(self, name: str, text: str) -> None:
+        """A cell is over: print a lasting line about it."""
+        with self._lock:
+            position = self.running.pop(name, None)
+            if position is not None:
+                self.durations.append(time.monotonic() - position.start)
+            self.clear()
             print(text, file=self.stream, flush=True)
-            return
-        columns = shutil.get_terminal_size().columns - 1
-        text = text[:columns]
-        self.stream.write("\r" + text.ljust(self._width))
-        self.stream.flush()
-        self._width = len(text)
 
-    def _clear(self) -> None:
-        if self.live and self._width:
-            self.stream.write("\r" + " " * self._width + "\r")
-            self.stream.flush()
-            self._width = 0
+    def lines(self, now: float) -> list[str]:
+        """A line for each running cell, the time left at the end of the last one."""
+        lines = [position.line() for position in self.running.values()]
+        left = self.seconds_left(now)
+        done = f"{len(self.durations)} of {self.to_run} runs done"
+        return [*lines, done if left is None else f"{done}, about {clock(left)} left"]
+
+    def seconds_left(self, now: float) -> float | None:
+        """Estimated seconds to the end of the series, or None while nothing is known."""
+        whole = sum(self.durations) / len(self.durations) if self.durations else None
+        lefts = [position.seconds_left(now, whole) for position in self.running.values()]
+        if None in lefts or not lefts:
+            return None
+        if whole is None:
+            starts = [position.start for position in self.running.values()]
+            whole = max(now - start + left for start, left in zip(starts, lefts))
+        free_at = [*lefts, *[0.0] * (self.jobs - len(lefts))]
+        heapq.heapify(free_at)
+        for _ in range(self.to_run - len(self.durations) - len(lefts)):
+            heapq.heappush(free_at, heapq.heappop(free_at) + whole)
+        return max(free_at)
+
+    def clear(self) -> None:
+        """Wipe what was drawn on a terminal."""
+        with self._lock:
+            if self._drawn_lines:
+                self.stream.write(f"\x1b[{self._drawn_lines}A\x1b[J")
+                self.stream.flush()
+                self._drawn_lines = 0
+
+    def _draw(self, lines: list[str]) -> None:
+        if self.live:
+            self.clear()
+            columns = shutil.get_terminal_size().columns - 1
+            lines = [line[:columns] for line in lines]
+            self._drawn_lines = len(lines)
+        self.stream.write("\n".join(lines) + "\n")
+        self.stream.flush()

@@ -18,6 +18,7 @@ starts = out / "starts"
 n = int(starts.read_text()) + 1 if starts.exists() else 1
 starts.write_text(str(n))
 print("a line of the log")
+(out / "threads").write_text(os.environ.get("OMP_NUM_THREADS", ""))
 assert os.environ["HML_PROGRESS"] == "1"
 for done in (1, 5, 10):
     sys.stderr.write(f"\\\\rtrain: {10 * done:3d}%|##   | {done}/10 [00:01<00:02,  3.40it/s, loss_rel=1.25]")

@@ -22,8 +22,9 @@ def starts(cell) -> int:
 
 def test_runs_once_and_returns_metrics(make_cell):
     cell = make_cell()
-    states = []
-    first = run_cell(cell, states.append)
+    states, children = [], []
+    first = run_cell(cell, states.append, children.append, threads=1)
+    assert children[0].returncode == 0
     again = run_cell(cell)
     assert first.metrics["R@50"] == pytest.approx(0.1) and first.metrics["images"] == 7
     assert not first.skipped and again.skipped and again.metrics == first.metrics and starts(cell) == 1

@@ -31,66 +31,98 @@ def test_bars_and_lines_are_told_apart_even_in_pieces():
     assert [line for line, is_bar in lines if is_bar] == [bar(3, 10)] * 2
 
 
-@pytest.mark.parametrize("text", [bar(1, 9, terms=""), " 10%|#  | 1/10 [00:01<?, ?it/s]", bar(1, 9, "stage 1/2")])
+def position(*lines, iterations=10, now=0.0):
+    at = Position("hml", iterations, start=0.0)
+    for line in lines:
+        at.update(line, now)
+    return at
+
+
+@pytest.mark.parametrize("text", [bar(1, 9, terms=""), " 10%|#  | 1/10 [00:01<?, ?it/s]", bar(1, 9, "validate")])
 def test_forms_of_a_bar(text):
-    position = Position(10)
-    position.update(text)
-    assert position.done == 1
+    assert position(text).done == 1
 
 
 def test_position_adds_up_the_stages_and_leaves_out_other_bars():
-    position = Position(30)
-    for line in (bar(5, 10, "stage 1/2"), bar(10, 10, "stage 1/2"), bar(20, 20, "validate")):
-        position.update(line)
-    assert position.fraction == pytest.approx(1 / 3)
-    position.update(bar(10, 20, "stage 2/2"))
-    assert position.fraction == pytest.approx(2 / 3)
-    position.update(bar(20, 20, "stage 2/2"))
-    position.update(bar(1, 50, "test"))
-    assert position.fraction == pytest.approx(1.0) and position.terms == "loss=1.5"
-    position.update("no bar")
-    assert position.what == "test"
+    at = position(bar(5, 10), bar(10, 10), bar(20, 20, "VG_val"), iterations=30)
+    assert at.fraction == pytest.approx(1 / 3) and at.line() == "hml  val 20/20  loss=1.5"
+    at.update(bar(10, 20), 0.0)
+    assert at.trained == 20 and at.line() == "hml  train 20/30  loss=1.5"
+    at.update(bar(20, 20), 0.0)
+    at.update(bar(1, 50, "test"), 0.0)
+    assert at.fraction == 1.0
+    at.update("no bar", 0.0)
+    assert at.what == "test"
 
 
-def test_time_left_here_and_in_all():
-    progress = SeriesProgress(3, 100, stream=io.StringIO())
-    progress.begin("hml", 0, to_come=2)
-    progress.start = 0.0
-    assert progress.seconds_left(1.0) is None
-    progress.position.update(bar(10, 100))
-    progress.seconds_left(10.0)
-    progress.position.update(bar(50, 100))
-    here, in_all = progress.seconds_left(50.0)
-    assert here == pytest.approx(50.0) and in_all == pytest.approx(50.0 + 2 * 100.0)
-    assert progress.line(50.0) == "[1/3] hml | train 50/100 | 0:50 left, 4:10 in all | loss=1.5"
+def test_two_stages_of_one_length_are_two():
+    assert position(bar(10, 10), bar(1, 10), iterations=20).trained == 11
+
+
+def test_time_left_of_a_cell():
+    at = position(iterations=100)
+    assert at.seconds_left(1.0, None) is None and at.seconds_left(1.0, 30.0) == 29.0
+    at.update(bar(10, 100), 10.0)
+    at.update(bar(50, 100), 50.0)
+    assert at.seconds_left(50.0, None) == pytest.approx(50.0)
+    at.update(bar(100, 100), 100.0)
+    at.update(bar(0, 4, "VG_test"), 100.0)
+    assert at.seconds_left(100.0, None) is None
+    at.update(bar(2, 4, "VG_test"), 110.0)
+    assert at.seconds_left(110.0, None) == pytest.approx(10.0)
+
+
+def test_a_continued_cell_counts_its_pace_from_where_it_begins():
+    at = position(iterations=100)
+    at.update(bar(80, 100), 5.0)
+    at.update(bar(90, 100), 15.0)
+    assert at.seconds_left(15.0, None) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("jobs, cells, left", [(1, 1, 50.0), (1, 3, 50.0 + 200.0), (2, 2, 100.0), (2, 5, 250.0)])
+def test_time_left_of_a_series_with_several_at_a_time(jobs, cells, left):
+    """One of 100 s runs since 50 s; with two jobs a second has just reached 1 % in 1 s."""
+    progress = SeriesProgress(cells, jobs, 100, stream=io.StringIO())
+    assert progress.seconds_left(0.0) is None
+    progress.running["a"] = Position("a", 100, 0.0)
+    for at in (0, 25, 50):
+        progress.running["a"].update(bar(at, 100), float(at))
+    if jobs == 2:
+        progress.running["b"] = Position("b", 100, 50.0)
+        progress.running["b"].update(bar(1, 100), 50.0)
+        progress.running["b"].update(bar(2, 100), 51.0)
+    assert progress.seconds_left(51.0) == pytest.approx(left, abs=10.0)
 
 
 def test_without_a_terminal_few_plain_lines_are_printed():
     stream = io.StringIO()
-    progress = SeriesProgress(1, 10, stream=stream)
+    progress = SeriesProgress(1, 1, 10, stream=stream)
     progress.begin("baseline")
+    progress._drawn_at -= 60
     for done in range(1, 11):
-        progress.update(bar(done, 10))
-    progress.end()
-    progress.say("done")
+        progress.update("baseline", bar(done, 10))
+    progress.end("baseline", "done")
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 2 and lines[0].startswith("[1/1] baseline | train 1/10") and lines[1] == "done"
+    assert lines == ["baseline  train 1/10  loss=1.5", "0 of 1 runs done", "done"]
+    assert progress.lines(0.0) == ["1 of 1 runs done"]
 
 
-def test_on_a_terminal_the_line_is_redrawn_and_wiped(monkeypatch):
+def test_on_a_terminal_the_lines_are_redrawn_and_wiped(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
-    progress = SeriesProgress(1, 10, stream=stream)
-    progress.begin("baseline")
-    progress.update(bar(1, 10, terms=", loss=1" + "0" * 80))
-    progress.update(bar(2, 10, terms=""))
-    progress.say("done")
-    *states, last = stream.getvalue().split("\r")
-    assert last == "done\n" and max(map(len, states)) == 39 and states[-1].strip() == ""
+    progress = SeriesProgress(2, 2, 10, stream=stream)
+    for name in ("a", "b"):
+        progress.begin(name)
+        progress._drawn_at -= 1
+        progress.update(name, bar(1, 10, terms=", loss=1" + "0" * 80))
+    progress.end("a", "done")
+    first, second, last = stream.getvalue().split("\x1b[J")
+    assert first.endswith("runs done\n\x1b[2A") and second.endswith("\x1b[3A") and last == "done\n"
+    assert max(map(len, second.split("\n"))) == 39
 
 
 def test_clock():

@@ -1,0 +1,79 @@
+"""Many cells, several at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from ..errors import HMLError
+from .cell import Cell, CellResult, check_cell, run_cell, stop_process
+from .progress import SeriesProgress, clock
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_cells(cells: Sequence[Cell], iterations: int, jobs: int) -> list[CellResult]:
+    """Run the cells, ``jobs`` at a time, with a live picture; finished ones are taken as they are.
+
+    Every cell gets an equal share of the cores, one thread at least: with more threads than cores the small
+    operations of a training step wait for each other many times longer than they compute.
+
+    Args:
+        iterations: training iterations of every cell, for the estimate of the time left.
+
+    Returns:
+        One result per cell, in the order given.
+
+    Raises:
+        HMLError: a cell's folder holds other settings; found before anything runs.
+        CellFailed: the first failure. The other running cells are asked to save and stop; the same call continues them.
+    """
+    if jobs < 1:
+        raise HMLError(f"the number of jobs is {jobs}; give a whole number of at least 1")
+    finished = [check_cell(cell) for cell in cells]
+    to_run = finished.count(False)
+    jobs = max(min(jobs, to_run), 1)
+    threads = max(cores() // jobs, 1)
+    progress = SeriesProgress(to_run, jobs, iterations)
+    children: set[subprocess.Popen] = set()
+    stopping = threading.Event()
+
+    def started(child: subprocess.Popen) -> None:
+        children.add(child)
+        if stopping.is_set():
+            stop_process(child)
+
+    def one(index: int) -> CellResult | None:
+        cell = cells[index]
+        if stopping.is_set():
+            return None
+        if not finished[index]:
+            progress.begin(cell.name)
+        result = run_cell(cell, lambda line: progress.update(cell.name, line), started, threads)
+        metrics = result.metrics
+        ending = f"finished before, kept: {cell.output}" if result.skipped else clock(result.seconds)
+        recall = f"R@50 {100 * metrics['R@50']:.1f} %, mR@50 {100 * metrics['mR@50']:.1f} %"
+        progress.end(cell.name, f"[{index + 1}/{len(cells)}] {cell.name}: {recall} ({ending})")
+        return result
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures: list[Future] = [pool.submit(one, index) for index in range(len(cells))]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [future for future in done if future.exception() is not None]
+        finally:
+            # After a failure or an interruption: nothing new starts, what runs saves its state and ends.
+            stopping.set()
+            for child in list(children):
+                if child.poll() is None:
+                    stop_process(child)
+            progress.clear()
+    if failed:
+        raise failed[0].exception()
+    return [future.result() for future in futures]

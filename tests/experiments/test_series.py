@@ -1,0 +1,67 @@
+"""Several cells at a time: order of results, share of the cores, and a clean end after a failure."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+import pytest
+
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.experiments import series
+from maskrcnn_benchmark_hml.experiments.cell import CellFailed
+
+
+def cells(make_cell, *modes):
+    made = [make_cell(mode, seed=number) for number, mode in enumerate(modes)]
+    return [dataclasses.replace(c, name=f"c{c.seed}", output=c.output.with_name(f"c{c.seed}")) for c in made]
+
+
+def test_results_come_in_the_order_given_and_finished_cells_are_kept(make_cell, capsys):
+    three = cells(make_cell, "fine", "fine", "fine")
+    results = series.run_cells(three, 10, jobs=2)
+    assert [r.cell.name for r in results] == ["c0", "c1", "c2"]
+    assert [r.metrics["R@50"] for r in results] == pytest.approx([0.1, 0.2, 0.3])
+    assert all(r.skipped for r in series.run_cells(three, 10, jobs=2))
+    assert capsys.readouterr().err.count("finished before, kept") == 3
+
+
+@pytest.mark.parametrize("jobs, threads", [(1, "6"), (2, "3"), (8, "3")])
+def test_the_cores_are_shared_evenly(make_cell, monkeypatch, jobs, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(series, "cores", lambda: 6)
+    two = cells(make_cell, "fine", "fine")
+    series.run_cells(two, 10, jobs=jobs)
+    assert [(c.output / "threads").read_text() for c in two] == [threads] * 2
+
+
+def test_a_users_own_number_of_threads_wins(make_cell, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    (one,) = cells(make_cell, "fine")
+    series.run_cells([one], 10, jobs=1)
+    assert (one.output / "threads").read_text() == "5"
+
+
+def test_a_failure_stops_the_others(make_cell):
+    four = cells(make_cell, "crash", "sleep", "fine", "fine")
+    start = time.monotonic()
+    with pytest.raises(CellFailed, match="'c0' failed: RuntimeError: loss is not finite"):
+        series.run_cells(four, 10, jobs=2)
+    assert time.monotonic() - start < 30
+    sleeping = four[1].output / "sleeping"
+    if sleeping.exists() and sleeping.read_text():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(sleeping.read_text()), 0)
+    assert not (four[3].output / "starts").exists()
+
+
+def test_bad_jobs_and_foreign_folders_are_refused_before_anything_runs(make_cell):
+    with pytest.raises(HMLError, match="number of jobs is 0"):
+        series.run_cells(cells(make_cell, "fine"), 10, jobs=0)
+    two = cells(make_cell, "fine", "fine")
+    series.run_cells(two[1:], 10, jobs=1)
+    two[1] = dataclasses.replace(two[1], overrides=("MODE", "crash"))
+    with pytest.raises(HMLError, match="other settings"):
+        series.run_cells(two, 10, jobs=2)
+    assert not two[0].output.exists()

@@ -1,5 +1,24 @@
 """Runs Scene-Graph-Benchmark.pytorch ("the host") unmodified on torch >= 2.1, on CPU and CUDA alike.
 
-``install(root)`` puts the shims in place; see :mod:`.shims` for the list and the symptom that each one cures.
-Importing this package changes nothing.
+Each shim is a named function whose docstring states the symptom that it cures; :data:`.installer.HOST_PATCHES` and
+``machine_shims`` there list them. Importing this package changes nothing and imports nothing heavy.
 """
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .launcher import local_rank_argument, take_local_rank
+
+if TYPE_CHECKING:
+    from .installer import Installed
+
+__all__ = ["install", "local_rank_argument", "take_local_rank"]
+
+
+def install(root: str | os.PathLike, data: str | os.PathLike | None = None) -> Installed:
+    """Puts the shims in place for the checkout ``root``; see :func:`.installer.install`."""
+    from .installer import install as run
+
+    return run(root, data)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ..errors import HMLError
-from .install import install
+from .installer import install
 from .launcher import local_rank_argument, take_local_rank
 
 

@@ -8,7 +8,7 @@ _KEY = "hml_compat"
 
 
 def _install_here(root: str) -> None:
-    from .install import install
+    from .installer import install
 
     install(root)
 

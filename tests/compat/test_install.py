@@ -6,7 +6,7 @@ import pytest
 
 ALL = """
 import sys
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 first = install(sys.argv[1])
 assert install(sys.argv[1]) is first
 import torch, numpy as np
@@ -52,7 +52,7 @@ def test_shims_hold_for_modules_that_were_imported_before(fresh_python, checkout
 import sys
 sys.path.insert(0, sys.argv[1])
 import maskrcnn_benchmark.utils.comm as comm
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 install(sys.argv[1])
 assert comm.all_gather(1) == [1]
 """
@@ -75,7 +75,7 @@ torch.hub._download_url_to_file = None
 for name in ("float", "int", "bool", "object", "str", "complex"):
     setattr(np, name, name)
 before = torch.Tensor.cuda, torch.cuda.set_device, torch.distributed.init_process_group
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 applied = install(sys.argv[1]).applied
 import apex, cv2
 from apex import amp
@@ -95,7 +95,7 @@ def test_the_other_apex_of_pypi_is_not_taken_for_nvidias(fresh_python, checkout,
     code = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 install(sys.argv[1])
 from apex import amp
 amp.initialize
@@ -111,7 +111,7 @@ def test_an_extension_built_for_another_torch_is_passed_over(fresh_python, check
     (checkout / "maskrcnn_benchmark" / f"_C{suffix}").write_bytes(b"not a library")
     code = """
 import sys
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 install(sys.argv[1])
 from maskrcnn_benchmark import _C
 import torch
@@ -127,7 +127,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(fresh_python, checkout, t
     (elsewhere / "maskrcnn_benchmark" / "__init__.py").write_text("")
     code = """
 import sys
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 from maskrcnn_benchmark_hml.errors import HMLError
 good, bad, elsewhere = sys.argv[1:]
 def attempt(*args, **kwargs):
@@ -161,7 +161,7 @@ def test_cv2_stand_in_speaks_up_only_when_used(fresh_python, checkout):
 import sys, importlib.util
 if importlib.util.find_spec("cv2"):
     print("has cv2"); sys.exit(0)
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 install(sys.argv[1])
 import cv2
 try:
@@ -181,7 +181,7 @@ def test_catalog_moves_vg_entries_to_the_folder(fresh_python, checkout, tmp_path
     (data / "VG-SGG-dicts.json").write_text("{}")
     code = """
 import sys, runpy
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 install(sys.argv[1], data=sys.argv[2])
 from maskrcnn_benchmark.config import cfg
 for _ in range(2):  # the host executes the file again and again
@@ -226,7 +226,7 @@ def test_workers_started_afresh_have_the_shims(fresh_python, checkout, method):
     )
     code = f"""
 import sys
-from maskrcnn_benchmark_hml.compat.install import install
+from maskrcnn_benchmark_hml.compat.installer import install
 def main():
     install(sys.argv[1])
     import torch

@@ -15,6 +15,21 @@ from .imports import active_finder
 
 PACKAGE = "maskrcnn_benchmark"
 
+
+def _patch_word_vectors(module) -> None:
+    # Imported late: gensim and h5py (below) take a second that a run without these modules need not pay.
+    from .word_vectors import download_free_word_vectors
+
+    download_free_word_vectors(module)
+
+
+def _patch_visual_genome(module) -> None:
+    from .visual_genome import dataset_other_than_vg
+
+    dataset_other_than_vg(module)
+
+
+#: Host module (below the package) and what is exchanged in it once it has been imported.
 HOST_PATCHES: tuple[tuple[str, Callable], ...] = (
     ("config.defaults", host_modules.device_default),
     ("config.defaults", host_modules.data_folder),
@@ -22,6 +37,8 @@ HOST_PATCHES: tuple[tuple[str, Callable], ...] = (
     ("data.build", host_modules.statistics_once),
     ("layers.batch_norm", host_modules.frozen_batch_norm),
     ("modeling.roi_heads.relation_head.utils_relation", host_modules.quick_orthogonal_blocks),
+    ("modeling.roi_heads.relation_head.utils_motifs", _patch_word_vectors),
+    ("data.datasets.visual_genome", _patch_visual_genome),
 )
 
 
@@ -49,18 +66,6 @@ def _check(root: Path) -> None:
     where = getattr(loaded, "__file__", None)
     if where is not None and Path(where).resolve().parent.parent != root.resolve():
         raise HMLError(f"{PACKAGE} is already imported from {Path(where).parent}; start a new process for {root}")
-
-
-def _patch_word_vectors(module) -> None:
-    from .word_vectors import download_free_word_vectors
-
-    download_free_word_vectors(module)
-
-
-def _patch_visual_genome(module) -> None:
-    from .visual_genome import dataset_other_than_vg
-
-    dataset_other_than_vg(module)
 
 
 def install(root: str | os.PathLike, data: str | os.PathLike | None = None) -> Installed:
@@ -91,18 +96,16 @@ def install(root: str | os.PathLike, data: str | os.PathLike | None = None) -> I
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
         _done = Installed(root, ())
-        applied = [name for name, shim in _machine_shims(root) if shim()]
+        applied = [name for name, shim in machine_shims(root) if shim()]
         finder = active_finder()
         for name, patch in HOST_PATCHES:
             finder.after_import(f"{PACKAGE}.{name}", patch)
-        relation = f"{PACKAGE}.modeling.roi_heads.relation_head.utils_motifs"
-        finder.after_import(relation, _patch_word_vectors)
-        finder.after_import(f"{PACKAGE}.data.datasets.visual_genome", _patch_visual_genome)
         _done = Installed(root, tuple(applied))
         return _done
 
 
-def _machine_shims(root: Path) -> list[tuple[str, Callable[[], bool]]]:
+def machine_shims(root: Path) -> list[tuple[str, Callable[[], bool]]]:
+    """The shims outside the host, by name; each returns whether this machine needed it."""
     return [
         ("torch_six", modules.torch_six),
         ("apex_module", modules.apex_module),

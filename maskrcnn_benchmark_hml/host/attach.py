@@ -37,9 +37,11 @@ class StageDriver:
         namespace: the script's globals.
         cfg: the stage's config (its OUTPUT_DIR and SOLVER.MAX_ITER are the stage's).
         plan, stage, memory: the run, its stage, and what the previous stage handed on.
+        interrupt: asked after every step whether to save and leave.
     """
 
-    def __init__(self, namespace: dict[str, Any], cfg, plan: Plan, stage: Stage, memory: StageMemory | None) -> None:
+    def __init__(self, namespace: dict[str, Any], cfg, plan: Plan, stage: Stage, memory: StageMemory | None,
+                 interrupt: Interrupt) -> None:
         self.namespace, self.cfg, self.plan, self.stage = namespace, cfg, plan, stage
         self.original = {name: namespace[name] for name in (*seams.SCRIPT_SEAMS, *seams.OPTIONAL_SEAMS)
                          if namespace.get(name) is not None}
@@ -51,7 +53,7 @@ class StageDriver:
         self.head: nn.Module | None = None
         self.checkpointer: Any = None
         self.scheduler: Any = None
-        self.interrupt = Interrupt(self.world)
+        self.interrupt = interrupt
         self._features: Any = None
         self._call: tuple = ((), {})
         self._logits: torch.Tensor | None = None
@@ -71,8 +73,7 @@ class StageDriver:
             replaced["inference"] = self._inference
         self.namespace.update(replaced)
         try:
-            with self.interrupt:
-                yield
+            yield
         finally:
             self.namespace.update({name: self.original[name] for name in replaced})
 
@@ -192,7 +193,7 @@ class StageDriver:
         self.hml.on_step()
         if self.interrupt.requested():
             self.save_now()
-            self.interrupt.leave(self.checkpointer.save_dir, self.iteration)
+            self.interrupt.leave(self.stage, self.iteration)
 
     def save_now(self) -> None:
         """Write a checkpoint of the current iteration through the host's checkpointer."""

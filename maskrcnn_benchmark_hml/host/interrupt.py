@@ -9,6 +9,8 @@ import threading
 
 import torch
 
+from ..training.stages import Stage
+
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -50,7 +52,8 @@ class Interrupt:
             self.signal = int(flag)
         return self.signal > 0
 
-    def leave(self, folder: str, iteration: int) -> None:
+    def leave(self, stage: Stage, iteration: int) -> None:
         """End the process with status 128 + signal, saying how to go on."""
-        _log.info("HML: interrupted at iteration %d and saved in %s; the same command resumes", iteration, folder)
+        _log.info("HML: interrupted in %s after iteration %d; all is saved, the same command goes on from there",
+                  stage.title(), iteration)
         sys.exit(128 + self.signal)

@@ -13,6 +13,7 @@ from ..method.memory import StageMemory
 from ..training.stages import Stage, run_stages
 from . import seams
 from .attach import StageDriver, rank_and_world
+from .interrupt import Interrupt
 from .plan import Plan, prepare
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -43,6 +44,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
     if rank == 0:
         plan.write()
     _barrier(world)
+    interrupt = Interrupt(world)
     _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),
               "; ".join(f"stage {s.index}: {len(s.labels)} predicates, {s.policy}, {s.iterations} iterations"
                         for s in plan.stages))
@@ -53,7 +55,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
         own.OUTPUT_DIR = str(stage.folder)
         own.SOLVER.MAX_ITER = stage.iterations
         own.freeze()
-        driver = StageDriver(namespace, own, plan, stage, memory)
+        driver = StageDriver(namespace, own, plan, stage, memory, interrupt)
         with driver.attached():
             model = original(own, *args, **kwargs)
         last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
@@ -65,9 +67,12 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
             _log.info("HML: %s ends after %d iterations; memory %s (digest %s)", stage.title(), driver.iteration,
                       stage.memory_file, handed_on.digest[:12])
         _barrier(world)
+        if interrupt.requested():
+            interrupt.leave(stage, driver.iteration)
         return model
 
-    return run_stages(plan.stages, train_stage)
+    with interrupt:
+        return run_stages(plan.stages, train_stage)
 
 
 def _barrier(world: int) -> None:

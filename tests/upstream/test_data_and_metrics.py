@@ -68,11 +68,10 @@ def metrics(root: str, content: dict) -> dict:
 
     if root == "embedded":
         s, o, p = torch.load(content["zero_shot"], weights_only=True).long().numpy().T
-        keys = (s << 42) + (o << 21) + p
-        vg_eval.seen_triplets = lambda dataset: keys
-        vg_eval.is_unseen = lambda relations, classes, seen: np.isin(
-            (classes[relations[:, 0]] << 42) + (classes[relations[:, 1]] << 21) + relations[:, 2], seen
-        )
+        unseen = set(((s << 42) + (o << 21) + p).tolist())
+        every = ((s << 42) + (o << 21) + p for s in range(CLASSES) for o in range(CLASSES) for p in range(PREDICATES))
+        seen = np.array([key for key in every if key not in unseen])
+        vg_eval.seen_triplets = lambda dataset: seen
     names = ["__background__"] + [str(i) for i in range(1, PREDICATES)]
     result = {}
     for mode, images in content["images"].items():
@@ -109,7 +108,7 @@ def main(root: str, job: str, source: str, target: str) -> None:
     if root == "embedded":
         sys.path.insert(0, str(REPO / "maskrcnn_benchmark_hml" / "embedded"))
     else:
-        from maskrcnn_benchmark_hml.compat.install import install
+        from maskrcnn_benchmark_hml.compat.installer import install
 
         install(root)
         os.chdir(root)

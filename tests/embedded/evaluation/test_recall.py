@@ -87,7 +87,7 @@ def loops(mode, images, seen):
 
         best = [(s, o, 1 + int(np.argmax(row[1:]))) for (s, o), row in zip(pairs, scores)]
         products = np.stack([weights[s] * weights[o] * row[1:] for (s, o), row in zip(pairs, scores)])
-        # Where products are equal the order is numpy's default sort of them all; see matching._top.
+        # Where products are equal the order is numpy's default sort of them all; see matching.unconstrained.
         flat = np.argsort(-products.ravel())[:100]
         free = [(*pairs[i // (PREDICATES - 1)], 1 + i % (PREDICATES - 1)) for i in flat.tolist()]
         given = [t for t in best if any(t[:2] == (s, o) for s, o, _ in relations)]
@@ -237,15 +237,22 @@ def test_short_list_equals_the_full_sort():
     for _ in range(50):
         count = int(random.integers(101, 400))
         scores = random.random((count, 8)).astype(np.float32)
-        weight, pairs = random.random(count), random.integers(0, 9, (count, 2))
-        order = np.argsort(-(weight[:, None] * scores).ravel())[:100]
-        expected = np.column_stack((pairs[order // 8], order % 8 + 1))
-        assert (matching._top(pairs, weight, scores) == expected).all()
+        pairs = random.integers(0, 9, (count, 2))
+
+        def expected(weight, scores=scores, pairs=pairs):
+            order = np.argsort(-(weight[:, None] * scores).ravel())[:100]
+            return np.column_stack((pairs[order // 8], order % 8 + 1))
+
+        with_background = np.concatenate([np.ones((count, 1), np.float32), scores], 1)
+        best = matching.constrained(pairs, with_background)[1]
+        objects = random.random(9)
+        weight = objects[pairs].prod(1)
+        assert (matching.unconstrained(pairs, with_background, best, objects) == expected(weight)).all()
 
 
 def test_zero_shot_uses_the_training_images(tiny_cfg, tiny_vg):
     from maskrcnn_benchmark.data import make_data_loader
-    from maskrcnn_benchmark.data.datasets.evaluation.vg.zero_shot import is_unseen, seen_triplets
+    from maskrcnn_benchmark.data.datasets.evaluation.vg.zero_shot import seen_triplets
 
     train = make_data_loader(tiny_cfg, "val", dataset_to_test="train")[0].dataset
     (test,) = (loader.dataset for loader in make_data_loader(tiny_cfg, "test"))
@@ -258,7 +265,7 @@ def test_zero_shot_uses_the_training_images(tiny_cfg, tiny_vg):
     assert len(seen) == len(triplets) and (seen_triplets(train) == seen).all()
     for labels, relations in zip(test.gt_classes, test.relationships):
         expected = [(int(labels[s]), int(labels[o]), int(p)) not in triplets for s, o, p in relations]
-        assert is_unseen(relations, labels, seen).tolist() == expected
+        assert (~np.isin(matching.triplet_key(relations, labels), seen)).tolist() == expected
 
 
 def test_perfect_and_hopeless_predictions(tiny_cfg):

@@ -56,7 +56,7 @@ class Matcher:
         self, annotated: Objects, relations: np.ndarray, predicted: Objects, iou_threshold: float
     ) -> None:
         self.relations = relations
-        self._wanted = triplet_key(relations, annotated.classes)
+        self.wanted = triplet_key(relations, annotated.classes)
         self._predicted = predicted
         self._near = pairwise_iou(annotated.boxes, predicted.boxes) >= iou_threshold
 
@@ -70,47 +70,50 @@ class Matcher:
         if counted is not None:
             triplets = triplets[counted]
         offered = triplet_key(triplets, self._predicted.classes)
-        wanted, rank = np.nonzero(self._wanted[:, None] == offered)
+        wanted, rank = np.nonzero(self.wanted[:, None] == offered)
         near = self._near[self.relations[wanted, 0], triplets[rank, 0]]
         near &= self._near[self.relations[wanted, 1], triplets[rank, 1]]
-        # nonzero() runs through the predictions of one annotated triplet in their order: the first is the best.
-        found, first = np.unique(wanted[near], return_index=True)
         result = np.full(len(self.relations), NEVER)
-        result[found] = rank[near][first]
+        # nonzero() runs through the predictions of one annotated triplet in their order, and of several values for
+        # one place the last is kept: written from the back, the best rank stays.
+        result[wanted[near][::-1]] = rank[near][::-1]
         return result
 
 
-def constrained(pairs: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(p, 3) each pair with its best predicate other than background, in the order given (best pair first).
+def constrained(pairs: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each pair with its best predicate other than background, in the order given (best pair first).
 
     Args:
         pairs: (p, 2) subject, object. scores: (p, predicates), background first.
+
+    Returns:
+        (p, 3) triplets and (p,) their scores.
     """
-    return np.column_stack((pairs, scores[:, 1:].argmax(axis=1) + 1))
+    best = scores[:, 1:].argmax(axis=1) + 1
+    return np.column_stack((pairs, best)), scores[np.arange(len(best)), best]
 
 
-def unconstrained(pairs: np.ndarray, scores: np.ndarray, object_scores: np.ndarray) -> np.ndarray:
-    """(up to 100, 3) the best (pair, predicate) combinations by subject score x object score x predicate score."""
-    weight = object_scores[pairs].prod(axis=1)
-    return _top(pairs, weight, scores[:, 1:])
+def unconstrained(pairs: np.ndarray, scores: np.ndarray, best: np.ndarray, object_scores: np.ndarray) -> np.ndarray:
+    """(up to 100, 3) the best (pair, predicate) combinations by subject score x object score x predicate score.
 
+    Equal products stand in the order that numpy's default sort of *all* products gives them; only then are results
+    with ties the same as other implementations'. Without ties the order is unambiguous, and sorting the rows that can
+    hold one of the best is enough: the k-th best product is not below the k-th best row maximum.
 
-def _top(pairs: np.ndarray, weight: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Equal products stand in the order that numpy's default sort of *all* products gives them.
-
-    Only then are results with ties the same as other implementations'. Without ties the order is unambiguous, and
-    sorting the rows that can hold one of the best is enough: the k-th best product is not below the k-th best row
-    maximum.
+    Args:
+        best: (p,) largest of each row of ``scores`` without the background. object_scores: (n,).
     """
     k = NO_CONSTRAINT_PREDICTIONS
-    best_of_row = weight * scores.max(axis=1)
-    if len(best_of_row) > k and np.isfinite(best_of_row).all() and weight.min() >= 0:
-        rows = np.flatnonzero(best_of_row >= np.partition(best_of_row, -k)[-k])
+    scores = scores[:, 1:]
+    weight = object_scores[pairs[:, 0]] * object_scores[pairs[:, 1]]
+    row_best = weight * best
+    if len(row_best) > k and np.isfinite(row_best).all() and weight.min() >= 0:
+        rows = np.flatnonzero(row_best >= np.partition(row_best, -k)[-k])
         products = (weight[rows, None] * scores[rows]).ravel()
-        best = np.flatnonzero(products >= np.partition(products, -k)[-k])
-        if len(best) == len(np.unique(products[best])) == k:
-            best = best[np.argsort(-products[best])]
-            row, predicate = np.divmod(best, scores.shape[1])
+        top = np.flatnonzero(products >= np.partition(products, -k)[-k])
+        top = top[np.argsort(-products[top])]
+        if len(top) == k and (np.diff(products[top]) < 0).all():
+            row, predicate = np.divmod(top, scores.shape[1])
             return np.column_stack((pairs[rows[row]], predicate + 1))
     order = np.argsort(-(weight[:, None] * scores).ravel())[:k]
     row, predicate = np.divmod(order, scores.shape[1])

@@ -18,10 +18,10 @@ KS = (20, 50, 100)
 
 @dataclass
 class ImageRanks:
-    """One image's annotated triplets: predicates, whether unseen in training, and their ranks in three lists."""
+    """One image's annotated triplets: predicates, keys of their classes (``triplet_key``), ranks in three lists."""
 
     predicate: np.ndarray
-    unseen: np.ndarray
+    key: np.ndarray
     constrained: np.ndarray
     unconstrained: np.ndarray
     annotated_pairs: np.ndarray | None
@@ -34,7 +34,6 @@ def rank_image(
     pairs: np.ndarray,
     scores: np.ndarray,
     *,
-    unseen: np.ndarray,
     iou_threshold: float,
     given_pairs: bool,
 ) -> ImageRanks:
@@ -43,18 +42,18 @@ def rank_image(
     Args:
         relations: (g, 3) annotated subject, object, predicate; g >= 1.
         pairs, scores: (p, 2) and (p, predicates), best pair first; p >= 1.
-        unseen: (g,) bool, the triplet of classes never occurs in training.
         given_pairs: also rank among the annotated pairs alone (PredCls and SGCls, where objects are given).
     """
     matcher = Matcher(annotated, relations, predicted, iou_threshold)
-    triplets = constrained(pairs, scores)
+    triplets, best = constrained(pairs, scores)
     among_pairs = None
     if given_pairs:
-        base = max(len(annotated.boxes), len(predicted.boxes))
-        counted = np.isin(pairs[:, 0] * base + pairs[:, 1], relations[:, 0] * base + relations[:, 1])
-        among_pairs = matcher.ranks(triplets, counted)
-    free = unconstrained(pairs, scores, predicted.scores)
-    return ImageRanks(relations[:, 2], unseen, matcher.ranks(triplets), matcher.ranks(free), among_pairs)
+        objects = max(len(annotated.boxes), len(predicted.boxes))
+        is_annotated = np.zeros((objects, objects), dtype=bool)
+        is_annotated[relations[:, 0], relations[:, 1]] = True
+        among_pairs = matcher.ranks(triplets, is_annotated[pairs[:, 0], pairs[:, 1]])
+    free = matcher.ranks(unconstrained(pairs, scores, best, predicted.scores))
+    return ImageRanks(relations[:, 2], matcher.wanted, matcher.ranks(triplets), free, among_pairs)
 
 
 @dataclass
@@ -63,9 +62,11 @@ class RecallTable:
 
     Args:
         num_predicates: with the background.
+        seen: ``triplet_key`` of every triplet of classes in training; the others are the zero-shot triplets.
     """
 
     num_predicates: int
+    seen: np.ndarray
     images: list[ImageRanks] = field(default_factory=list)
 
     def add(self, image: ImageRanks) -> None:
@@ -80,7 +81,7 @@ class RecallTable:
         sizes = np.array([len(image.predicate) for image in self.images], dtype=np.int64)
         image = np.repeat(np.arange(len(sizes)), sizes)
         predicate = _joined([i.predicate for i in self.images])
-        unseen = _joined([i.unseen for i in self.images]).astype(bool)
+        unseen = ~np.isin(_joined([i.key for i in self.images]), self.seen)
         ranks = {
             "": _joined([i.constrained for i in self.images]),
             "ng_": _joined([i.unconstrained for i in self.images]),

@@ -14,7 +14,7 @@ from .detection import mean_average_precision
 from .matching import Objects
 from .output import at_k, log_lines, metrics, write_predictions, write_results
 from .recall import RecallTable, rank_image
-from .zero_shot import is_unseen, seen_triplets
+from .zero_shot import seen_triplets
 
 _RULE = "=" * 100 + "\n"
 
@@ -83,8 +83,7 @@ def relation_metrics(
     cfg: Any, mode: str, dataset: Any, truths: Sequence[BoxList], predictions: Sequence[BoxList]
 ) -> dict[str, Any]:
     """``RecallTable.result_dict`` of a split. Images without an annotated or a predicted relation do not count."""
-    table = RecallTable(cfg.MODEL.ROI_RELATION_HEAD.NUM_CLASSES)
-    seen = seen_triplets(dataset)
+    table = RecallTable(cfg.MODEL.ROI_RELATION_HEAD.NUM_CLASSES, seen_triplets(dataset))
     for truth, prediction in tqdm(zip(truths, predictions), "metrics", total=len(truths), disable=None):
         relations, pairs = _array(truth, "relation_tuple"), _array(prediction, "rel_pair_idxs")
         if not len(relations) or not len(pairs):
@@ -95,7 +94,6 @@ def relation_metrics(
         table.add(
             rank_image(
                 annotated, relations, predicted, pairs, _array(prediction, "pred_rel_scores"),
-                unseen=is_unseen(relations, annotated.classes, seen),
                 iou_threshold=cfg.TEST.RELATION.IOU_THRESHOLD,
                 given_pairs=mode != "sgdet",
             )

@@ -28,8 +28,3 @@ def _read(file: Path, num_val_im: int | None, _changed: int) -> np.ndarray:
     image = np.repeat(np.arange(len(data.first_rel)), data.end_rel - data.first_rel)
     in_file = data.relations + data.first_box[image, None] * np.array([1, 1, 0])
     return np.unique(triplet_key(in_file, data.labels))
-
-
-def is_unseen(relations: np.ndarray, classes: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(g,) bool for ``relations`` (g, 3) between objects of ``classes``."""
-    return ~np.isin(triplet_key(relations, classes), seen)

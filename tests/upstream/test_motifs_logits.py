@@ -47,7 +47,7 @@ def relation_head(root: str, content: dict):
     if root == "embedded":
         sys.path.insert(0, str(REPO / "maskrcnn_benchmark_hml" / "embedded"))
     else:
-        from maskrcnn_benchmark_hml.compat.install import install
+        from maskrcnn_benchmark_hml.compat.installer import install
 
         install(root)
     from maskrcnn_benchmark.config import cfg

@@ -141,3 +141,10 @@ def test_wrong_settings_are_named(tiny_cfg, key, value, sentence):
 def test_wrong_mode(tiny_cfg):
     with pytest.raises(HMLError, match="'training'"):
         make_data_loader(tiny_cfg, "training")
+
+
+def test_box_evaluation_is_asked_for_before_the_network_runs(tiny_cfg, monkeypatch):
+    tiny_cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL = False
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HMLError, match="pip install pycocotools"):
+        make_data_loader(tiny_cfg, "test")

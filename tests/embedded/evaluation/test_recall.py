@@ -190,7 +190,8 @@ def test_nothing_to_evaluate_gives_null(run):
 
 def test_log_lines_parse_as_before(run):
     random = np.random.default_rng(5)
-    content, text, _ = run("sgdet", [random_image(random, "sgdet", False) for _ in range(8)], SEEN)
+    images = [random_image(random, "sgdet", False) for _ in range(8)]
+    content, text, _ = run("sgdet", images, SEEN, iou_types=("relations",))
     for label, name, kind in (
         ("R", "R", "Recall(Main)"), ("ng-R", "ng-R", "No Graph Constraint Recall(Main)"),
         ("zR", "zR", "Zero Shot Recall"), ("mR", "mR", "Mean Recall"),
@@ -203,10 +204,11 @@ def test_log_lines_parse_as_before(run):
         for k in KS:
             value = re.search(rf" *{re.escape(label)} @ {k}: ([0-9.]+); ", line)
             assert float(value.group(1)) == pytest.approx(content[f"{name}@{k}"], abs=5e-5)
-    assert re.search(r"\(p1:[0-9.]+\) ", text) and "Detection evaluation mAp=" in text
+    assert re.search(r"\(p1:[0-9.]+\) ", text)
 
 
 def test_boxes_alone_and_predcls_boxes(run):
+    pytest.importorskip("pycocotools", reason="box evaluation is an extra")
     random = np.random.default_rng(3)
     perfect = []
     for _ in range(5):

@@ -20,6 +20,8 @@ from maskrcnn_benchmark_hml.errors import HMLError
 
 from . import datasets as D
 from .collate_batch import BatchCollator
+from .datasets.evaluation.vg.detection import require_coco_code
+from .datasets.evaluation.vg.vg_eval import boxes_are_given
 from .samplers import DistributedSampler, GroupedBatchSampler, IterationBasedBatchSampler, ShuffledSampler
 from .transforms import build_transforms
 
@@ -188,6 +190,8 @@ def make_data_loader(
         if value not in ("train", "val", "test"):
             raise HMLError(f"there is no data loader for {value!r}; use train, val or test")
     is_train = mode == "train"
+    if not is_train and not cfg.TEST.CUSTUM_EVAL and not boxes_are_given(cfg):
+        require_coco_code()  # now, not after the images have gone through the network
     key, images_per_batch = ("SOLVER", cfg.SOLVER.IMS_PER_BATCH) if is_train else ("TEST", cfg.TEST.IMS_PER_BATCH)
     if images_per_batch < 1 or images_per_batch % get_world_size():
         raise HMLError(f"{key}.IMS_PER_BATCH is {images_per_batch}; it must be a positive multiple of the "

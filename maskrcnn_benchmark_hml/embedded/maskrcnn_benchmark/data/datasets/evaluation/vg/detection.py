@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from collections.abc import Sequence
 
@@ -10,6 +11,12 @@ import numpy as np
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 from maskrcnn_benchmark_hml.errors import HMLError
+
+
+def require_coco_code() -> None:
+    """HMLError when pycocotools is missing."""
+    if importlib.util.find_spec("pycocotools") is None:
+        raise HMLError("evaluating boxes (SGCls, SGDet, the detector) needs pycocotools; pip install pycocotools")
 
 
 def mean_average_precision(
@@ -21,11 +28,10 @@ def mean_average_precision(
         groundtruths: with field ``labels``. predictions: with ``pred_labels`` and ``pred_scores``.
         names: object classes, ``__background__`` first.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise HMLError("evaluating boxes needs pycocotools; install it with: pip install pycocotools") from error
+    require_coco_code()
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     annotations = []
     for image_id, truth in enumerate(groundtruths):
         boxes = truth.convert("xywh").bbox.tolist()

@@ -56,7 +56,7 @@ def do_vg_evaluation(
     content: dict[str, Any] = {"mode": mode, "images": len(predictions)}
     result = None
     if "bbox" in iou_types:
-        content.update(_detection(cfg, mode, truths, predictions, dataset.ind_to_classes))
+        content.update(_detection(cfg, truths, predictions, dataset.ind_to_classes))
         value = content["mAP@0.5"]
         text += f"Detection evaluation mAp={value:.4f}\n" + _RULE
     if "relations" in iou_types:
@@ -70,11 +70,16 @@ def do_vg_evaluation(
     return value
 
 
+def boxes_are_given(cfg: Any) -> bool:
+    """Whether boxes and labels are the annotation itself, so that evaluating them measures nothing (PredCls)."""
+    return bool(cfg.MODEL.RELATION_ON) and evaluation_mode(cfg) == "predcls"
+
+
 def _detection(
-    cfg: Any, mode: str, truths: Sequence[BoxList], predictions: Sequence[BoxList], names: Sequence[str]
+    cfg: Any, truths: Sequence[BoxList], predictions: Sequence[BoxList], names: Sequence[str]
 ) -> dict[str, float]:
-    if cfg.MODEL.RELATION_ON and mode == "predcls":
-        return {"mAP@0.5": 1.0, "mAP": 1.0}  # boxes and labels are the annotation itself: nothing to measure
+    if boxes_are_given(cfg):
+        return {"mAP@0.5": 1.0, "mAP": 1.0}
     at_half, coco = mean_average_precision(truths, predictions, names)
     return {"mAP@0.5": at_half, "mAP": coco}
 

@@ -96,12 +96,12 @@ def inference(
         return -1.0
     return evaluate(
         cfg=cfg,
-        dataset=dataset,
         predictions=predictions,
-        output_folder=output_folder,
-        logger=logger,
-        box_only=box_only,
+        dataset=dataset,
         iou_types=iou_types,
+        box_only=box_only,
+        logger=logger,
+        output_folder=output_folder,
         expected_results=expected_results,
         expected_results_sigma_tol=expected_results_sigma_tol,
     )

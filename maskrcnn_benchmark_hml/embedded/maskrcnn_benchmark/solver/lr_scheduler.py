@@ -34,10 +34,8 @@ class _WarmupSchedule(abc.ABC):
         if warmup_method not in ("constant", "linear"):
             raise HMLError(f"SOLVER.WARMUP_METHOD is {warmup_method!r}; use constant or linear")
         self.optimizer = optimizer
+        self.warmup_method, self.warmup_iters, self.warmup_factor = warmup_method, warmup_iters, warmup_factor
         self.gamma = gamma
-        self.warmup_factor = warmup_factor
-        self.warmup_iters = warmup_iters
-        self.warmup_method = warmup_method
         for group in optimizer.param_groups:
             if last_epoch >= 0 and "initial_lr" not in group:
                 raise HMLError("the optimizer to resume has no initial_lr; load its checkpoint before the schedule")

@@ -37,11 +37,8 @@ class Checkpointer:
         logger: logging.Logger | None = None,
         custom_scheduler: bool = False,
     ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.save_dir = save_dir
-        self.save_to_disk = save_to_disk
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.save_dir, self.save_to_disk = save_dir, save_to_disk
         self.logger = logger or logging.getLogger(__name__)
         # Part of the interface; the schedule is saved either way, or a resumed run would start it anew.
         self.custom_scheduler = custom_scheduler
@@ -126,11 +123,13 @@ class Checkpointer:
         return bool(self.save_dir) and (Path(self.save_dir) / LAST).is_file()
 
     def get_checkpoint_file(self) -> str:
-        """Path of the last checkpoint. The entry may be relative, or absolute from before the folder was moved.
+        """Path of the last checkpoint, "" if there is none. The entry may be relative, or from before the folder moved.
 
         Raises:
             HMLError: ``last_checkpoint`` is empty or names a file that is nowhere.
         """
+        if not self.has_checkpoint():
+            return ""
         tag = Path(self.save_dir) / LAST
         entry = tag.read_text(encoding="utf-8").strip()
         if entry:

@@ -19,8 +19,8 @@ def import_file(module_name: str, file_path: str | Path, make_importable: bool =
     if not Path(file_path).is_file():
         raise HMLError(f"there is no file {file_path} to import; check the path (PATHS_CATALOG, if you set it)")
     spec = importlib.util.spec_from_file_location(module_name, str(file_path))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
     if make_importable:
-        sys.modules[module_name] = module
-    return module
+        sys.modules[module_name] = made
+    return made

@@ -13,7 +13,10 @@ from torch import Tensor
 
 from ..errors import HMLError
 
-CPU_BLOCK = 1 << 16  # 64k float32 = 256 KiB: a handful of operands share a core's second-level cache
+# 32k float32 = 128 KiB: a handful of operands fit a core's second-level cache, and torch runs an operation of this
+# size on the calling thread. With larger blocks thousands of operations per step wait for a second thread, which a busy
+# machine (data loader workers) makes many times slower than the work itself.
+CPU_BLOCK = 1 << 15
 DEVICE_BLOCK = 1 << 25  # on an accelerator few kernel launches matter more
 
 

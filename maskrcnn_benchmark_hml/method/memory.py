@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
+from .aside import written_aside
 
 _FORMAT = "hml-stage-memory"
 _VERSION = 1
@@ -58,7 +59,6 @@ class StageMemory:
         Raises:
             HMLError: a provenance that is not plain JSON, or a folder that cannot be written.
         """
-        path = Path(path)
         try:
             digest = self.digest
         except TypeError as error:
@@ -73,17 +73,10 @@ class StageMemory:
             "provenance": json.dumps(self.provenance, sort_keys=True),
             "digest": digest,
         }
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise HMLError(f"the stage memory {path} cannot be written ({error.strerror}); change folder") from error
+        with written_aside(path, "stage memory") as aside, aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
         return digest
 
     @classmethod

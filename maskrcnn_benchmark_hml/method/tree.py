@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import HMLError
 from .clustering import apply_group_overrides, check_overrides, cluster_predicates, frequency_order
-from .tree_file import read_tree_file, write_json_aside
+from .tree_file import read_tree_file, write_tree_file
 from .vectors import WordVectors
 
 BACKGROUND = "__background__"
@@ -120,7 +120,7 @@ class PredicateTree:
 
     def save(self, path: str | Path) -> None:
         """Write the tree as a small readable JSON file, aside first."""
-        write_json_aside(path, self)
+        write_tree_file(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> PredicateTree:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HMLError
+from .aside import written_aside
 
 if TYPE_CHECKING:
     from .tree import PredicateTree
@@ -28,13 +28,8 @@ def read_json(path: str | Path, what: str) -> Any:
         raise HMLError(f"the {what} {path} is no valid JSON ({where}); repair it or make it again") from error
 
 
-def write_json_aside(path: str | Path, tree: PredicateTree) -> None:
-    """Write a tree's file beside its place, then move it there.
-
-    Raises:
-        HMLError: the folder cannot be written.
-    """
-    path = Path(path)
+def write_tree_file(path: str | Path, tree: PredicateTree) -> None:
+    """Write a tree's file; HMLError if the place cannot be written."""
     layers = {str(k): list(tree.layer(k)) for k in range(1, tree.num_layers + 1)}
     content = {
         "format": _FORMAT,
@@ -51,14 +46,8 @@ def write_json_aside(path: str | Path, tree: PredicateTree) -> None:
         "predicates": list(tree.predicates),
         "counts": tree.counts,
     }
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path, "tree") as aside:
         aside.write_text(_readable(content), encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise HMLError(f"the tree {path} cannot be written ({error.strerror}); choose another place") from error
 
 
 def _readable(content: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..errors import HMLError
+from ..method.aside import written_aside
 from ..method.tree import PredicateTree
 
 # Layer 1 to 10, from coarse to fine; text on them is black.
@@ -29,7 +28,6 @@ def draw_tree(tree: PredicateTree, path: str | Path) -> Path:
     Raises:
         HMLError: the folder cannot be written.
     """
-    path = Path(path)
     heights = [_group_height(tree, group) for group in tree.groups]
     rows = sum(heights) + 0.35 * len(heights)
     width = 2 * _MARGIN + _COLUMN * tree.num_layers
@@ -45,15 +43,9 @@ def draw_tree(tree: PredicateTree, path: str | Path) -> Path:
     for group, lines in zip(tree.groups, heights):
         _draw_group(axes, tree, group, top)
         top += lines + 0.35
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path, "picture") as aside:
         figure.savefig(aside, format="png")
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise HMLError(f"the picture {path} cannot be written ({error.strerror}); choose another place") from error
-    return path
+    return Path(path)
 
 
 def _columns(tree: PredicateTree, group: tuple[str, ...]) -> list[list[str]]:

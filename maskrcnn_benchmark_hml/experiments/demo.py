@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import signal
 import sys
 import time
@@ -22,7 +20,6 @@ from .series import cores, run_cells
 
 CONFIG = "demo/motifs_predcls.yaml"
 ITERATIONS = 600
-IMAGES = 600
 RUNS = ("baseline", "class_balanced", "hml")
 LABELS = {"baseline": "baseline", "class_balanced": "class-balanced", "hml": "HML"}
 
@@ -105,18 +102,11 @@ def demo_cells(config: Path, data: Path, out: Path, seeds: Sequence[int], profil
 
 
 def prepare_data(out: Path) -> Path:
-    """The demo's own mini-VG in ``out/data``; made once, complete or not at all."""
-    folder = out / "data"
-    if not folder.is_dir():
-        from ..datasets.mini_vg import make_mini_vg
+    """The demo's own mini-VG in ``out/data``, made if it is not there."""
+    from ..datasets.mini_vg import make_mini_vg
 
-        aside = out / "data.unfinished"
-        if aside.exists():
-            shutil.rmtree(aside)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        make_mini_vg(aside, images=IMAGES, seed=0)
-        os.replace(aside, folder)
-    return folder
+    folder = out / "data"
+    return folder if folder.is_dir() else make_mini_vg(folder, seed=0)
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -130,10 +120,13 @@ def run_demo(args: argparse.Namespace) -> int:
         raise HMLError(f"there is no config file {config}; give an existing file to --config")
     if args.data is not None and not args.data.is_dir():
         raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
+    from ..datasets.check import check_vg
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     start = time.monotonic()
     data = args.data or prepare_data(args.out)
+    check_vg(data)
     seeds = list(range(args.seeds))
     cells = demo_cells(config, data, args.out, seeds, args.profile, args.iterations)
     try:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.datasets import check
 from maskrcnn_benchmark_hml.experiments import demo
 from maskrcnn_benchmark_hml.experiments.cell import Cell
 
@@ -25,6 +26,7 @@ def stubbed(make_cell, monkeypatch, tmp_path):
         return type(stub)(cell.name, stub.config_file, words, cell.seed, cell.data, cell.output).command()
 
     monkeypatch.setattr(Cell, "command", command)
+    monkeypatch.setattr(check, "check_vg", lambda folder: None)
     words = ["demo", "--data", str(stub.data), "--out", str(tmp_path / "demo"), "--config", str(stub.config_file)]
     return words, modes, tmp_path / "demo"
 
@@ -103,21 +105,16 @@ def test_equal_budgets_and_class_counts(make_cell, tmp_path):
     assert [c.seed for c in cells] == [0, 0, 0, 1, 1, 1]
 
 
-def test_mini_vg_is_made_once_and_whole(monkeypatch, tmp_path):
-    from maskrcnn_benchmark_hml.datasets import mini_vg
+def test_mini_vg_is_made_once_and_passes_the_check(tmp_path):
+    folder = demo.prepare_data(tmp_path)
+    made = (folder / "image_data.json").stat().st_mtime_ns
+    assert demo.prepare_data(tmp_path) == folder == tmp_path / "data"
+    assert (folder / "image_data.json").stat().st_mtime_ns == made
+    check.check_vg(folder)
 
-    calls = []
 
-    def make(folder, images, seed):
-        folder.mkdir()
-        calls.append(folder)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        (folder / "x").write_text("made")
-
-    monkeypatch.setattr(mini_vg, "make_mini_vg", make)
-    with pytest.raises(KeyboardInterrupt):
-        demo.prepare_data(tmp_path)
-    assert not (tmp_path / "data").exists()
-    assert demo.prepare_data(tmp_path) == demo.prepare_data(tmp_path) == tmp_path / "data"
-    assert len(calls) == 2 and (tmp_path / "data" / "x").exists()
+def test_wrong_data_is_refused_before_any_run(make_cell, tmp_path, capsys):
+    stub = make_cell()
+    words = ["demo", "--data", str(stub.data), "--out", str(tmp_path / "demo")]
+    assert cli.main(words) == 2
+    assert "VG-SGG-with-attri.h5" in capsys.readouterr().err and not (tmp_path / "demo").exists()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import logging
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from .. import compat
+from ..compat import local_rank_argument
 from ..config import add_hml_config, merge_profile, normalise_options, requested_profile
 from ..errors import HMLError
 from ..resources import config_root
@@ -17,8 +19,6 @@ from . import seams
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
 from .train import wrap_train
-
-_log = logging.getLogger("maskrcnn_benchmark.hml")
 
 
 def run_script(script: str, argv: list[str], sgb: str | None = None, data: str | None = None) -> None:
@@ -35,33 +35,28 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
     """
     benchmark = locate(sgb)
     path = benchmark.script(script)
-    argv = _with_config_path(normalise_options(list(argv)), benchmark)
+    argv = prepare_command_line(argv, benchmark)
     if data is not None:
         if not Path(data).is_dir():
             raise HMLError(f"the dataset folder {data} does not exist; make one with hml data make-mini-vg {data}")
         os.environ["HML_DATA"] = str(Path(data).resolve())
-    _enter(benchmark)
-    if data is not None and not benchmark.embedded:
-        from ..compat.paths_catalog import __file__ as catalog
-
-        argv += ["PATHS_CATALOG", catalog]
-    cfg = seams.benchmark_config()
-    add_hml_config(cfg)
-    merge_profile(cfg, requested_profile(argv))
-    module = load_script(path)
-    namespace = vars(module)
-    if "train" in namespace:
-        wrap_train(namespace, script, _preflight(cfg, argv, namespace, script))
-    print(f"hml: driving {benchmark.describe()}; {seams.probe(namespace).describe()}"
-          if "train" in namespace else f"hml: driving {benchmark.describe()}", file=sys.stderr)
+    enter(benchmark)
+    add_settings(argv)
+    namespace = vars(load_script(path))
+    attach(namespace, argv, benchmark, script)
     old_argv, sys.argv = sys.argv, [str(path), *argv]
     try:
-        module.main()
+        namespace["main"]()
     finally:
         sys.argv = old_argv
 
 
-def _enter(benchmark: Benchmark) -> None:
+def prepare_command_line(argv: list[str], benchmark: Benchmark) -> list[str]:
+    """The script's command line: HML's options checked, config file found, the launcher's rank translated."""
+    return _with_config_path(local_rank_argument(normalise_options(list(argv)), os.environ), benchmark)
+
+
+def enter(benchmark: Benchmark) -> None:
     """Make ``import maskrcnn_benchmark`` mean this benchmark, with the compatibility layer if it is a checkout."""
     loaded = sys.modules.get("maskrcnn_benchmark")
     if loaded is not None and benchmark.root not in Path(loaded.__file__ or "").resolve().parents:
@@ -69,9 +64,23 @@ def _enter(benchmark: Benchmark) -> None:
     if str(benchmark.root) not in sys.path:
         sys.path.insert(0, str(benchmark.root))
     if not benchmark.embedded:
-        from .. import compat
-
         compat.install(benchmark.root)
+
+
+def add_settings(argv: list[str]) -> None:
+    """Add the ``HML`` keys to the host's config tree, with the numbers of the profile that is asked for."""
+    cfg = add_hml_config(seams.benchmark_config())
+    merge_profile(cfg, requested_profile(argv))
+
+
+def attach(namespace: dict[str, Any], argv: list[str], benchmark: Benchmark, script: str) -> None:
+    """Check the run that a script is about to do, wrap its ``train`` if it has one, and say what is driven."""
+    line = f"hml: driving {benchmark.describe()}"
+    if "train" in namespace:
+        line += f"; {seams.probe(namespace).describe()}"
+        wrap_train(namespace, script, _preflight(argv, namespace, script))
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(line, file=sys.stderr)
 
 
 def load_script(path: Path) -> ModuleType:
@@ -106,10 +115,10 @@ def _with_config_path(argv: list[str], benchmark: Benchmark) -> list[str]:
     raise HMLError(f"the config file {given} does not exist here, in {benchmark.root}, nor among the shipped configs")
 
 
-def _preflight(cfg, argv: list[str], namespace: dict, script: str) -> Plan | None:
+def _preflight(argv: list[str], namespace: dict[str, Any], script: str) -> Plan | None:
     """Refuse a bad HML run before the script's ``main`` writes its first file; the plan of a good one."""
     file, options = _script_options(argv)
-    own = cfg.clone()
+    own = seams.benchmark_config().clone()
     own.defrost()
     try:
         if file:

@@ -1,7 +1,11 @@
-"""What the two lines of ``hml patch apply`` call: HML in a training script that is started without ``hml run``."""
+"""What the two lines of ``hml patch apply`` call: HML in a training script that is started without ``hml run``.
+
+Both act only where the script is the program. Loaded by ``hml run``, which does the same from outside, they do nothing.
+"""
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,20 +15,27 @@ from ..resources import embedded_root
 from .launch import add_settings, attach, enter, prepare_command_line
 from .locate import Benchmark
 
+_PROGRAM = "__main__"
+_PROGRAM_IN_A_WORKER = "__mp_main__"  # a DataLoader worker under spawn executes the script's top level again
+
 
 def _benchmark(script: str) -> Benchmark:
     root = Path(script).resolve().parents[1]
     return Benchmark(root, root == embedded_root(), "the patched script")
 
 
-def start(script: str) -> None:
+def start(namespace: dict[str, Any]) -> None:
     """The patch's first line, before the script imports the benchmark.
 
     Args:
-        script: the script's ``__file__``.
+        namespace: the script's ``globals()``.
     """
+    benchmark = _benchmark(namespace["__file__"])
+    if namespace["__name__"] == _PROGRAM_IN_A_WORKER:
+        enter(benchmark)
+    if namespace["__name__"] != _PROGRAM:
+        return
     try:
-        benchmark = _benchmark(script)
         sys.argv[1:] = prepare_command_line(sys.argv[1:], benchmark)
         enter(benchmark)
         add_settings(sys.argv[1:])
@@ -38,11 +49,25 @@ def wrap(namespace: dict[str, Any]) -> None:
     Args:
         namespace: the script's ``globals()``.
     """
+    if namespace["__name__"] != _PROGRAM:
+        return
     script = namespace["__file__"]
     try:
         attach(namespace, sys.argv[1:], _benchmark(script), Path(script).name)
     except HMLError as error:
         _leave(error)
+    namespace["main"] = _one_sentence(namespace["main"])
+
+
+def _one_sentence(main):
+    @functools.wraps(main)
+    def guarded(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except HMLError as error:
+            return _leave(error)
+
+    return guarded
 
 
 def _leave(error: HMLError) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import Logger
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskrcnn_benchmark.data import get_dataset_statistics
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.make_layers import init_normal, init_xavier
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_motifs import FrequencyBias, LSTMContext
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_transformer import TransformerContext
 from maskrcnn_benchmark.modeling.utils import global_pair_index, lookup
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,31 +23,80 @@ if TYPE_CHECKING:
 Prediction = tuple[tuple[Tensor, ...], tuple[Tensor, ...], dict[str, Tensor]]
 
 
-@registry.ROI_RELATION_PREDICTOR.register("MotifPredictor")
-class MotifPredictor(nn.Module):
-    """MOTIFS: edge contexts of subject and object, modulated by the union feature, plus the frequency bias.
+class PairPredictor(nn.Module):
+    """What the predictors share: a pair's representation from the edge contexts of its two boxes, and the prior.
 
-    logits = W_r((W_c [head_s; tail_o]) * u_so) + b(class s, class o)
+    r_so = W_c [head_s; tail_o], with head and tail the halves of W_e applied to a box's edge context.
+
+    Args:
+        context_layer: the context encoder.
+        use_bias: add the frequency bias b(class s, class o) to the logits.
     """
 
-    def __init__(self, config: CfgNode, in_channels: int) -> None:
+    def __init__(
+        self, config: CfgNode, statistics: Mapping[str, Any], context_layer: nn.Module, use_bias: bool
+    ) -> None:
         super().__init__()
         head = config.MODEL.ROI_RELATION_HEAD
         self.num_obj_cls = config.MODEL.ROI_BOX_HEAD.NUM_CLASSES
         self.num_rel_cls = head.NUM_CLASSES
-        self.use_vision, self.use_bias = head.PREDICT_USE_VISION, head.PREDICT_USE_BIAS
-        statistics = get_dataset_statistics(config)
-        self.context_layer = LSTMContext(config, statistics["obj_classes"], in_channels)
-
+        self.use_vision, self.use_bias = head.PREDICT_USE_VISION, use_bias
+        self.context_layer = context_layer
         self.hidden_dim, self.pooling_dim = head.CONTEXT_HIDDEN_DIM, head.CONTEXT_POOLING_DIM
         self.post_emb = init_normal(nn.Linear(self.hidden_dim, 2 * self.hidden_dim), std=10.0 * self.hidden_dim**-0.5)
         self.post_cat = init_xavier(nn.Linear(2 * self.hidden_dim, self.pooling_dim))
-        self.rel_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
         self.union_single_not_match = self.pooling_dim != config.MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM
         if self.union_single_not_match:
             self.up_dim = init_xavier(nn.Linear(config.MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM, self.pooling_dim))
         if self.use_bias:
             self.freq_bias = FrequencyBias(config, statistics)
+
+    def of_pairs(self, linear: nn.Linear, edges: Tensor, pairs: Tensor) -> Tensor:
+        """``linear`` on [head of the subject; tail of the object].
+
+        It is the sum of its two halves, which need each box once and not each pair.
+
+        Args:
+            edges: (N, 2 * hidden_dim) head and tail of each box.
+            pairs: (P, 2) rows of ``edges``.
+        """
+        (head, tail), (of_head, of_tail) = edges.chunk(2, 1), linear.weight.chunk(2, 1)
+        subject = F.linear(head, of_head, linear.bias).index_select(0, pairs[:, 0])
+        return subject + F.linear(tail, of_tail).index_select(0, pairs[:, 1])
+
+    def with_vision(self, pair_rep: Tensor, union_features: Tensor | None) -> Tensor:
+        """(P, pooling_dim), modulated by the union features unless the config leaves them out."""
+        if not self.use_vision:
+            return pair_rep
+        return pair_rep * (self.up_dim(union_features) if self.union_single_not_match else union_features)
+
+    def outputs(
+        self,
+        rel_dists: Tensor,
+        obj_dists: Tensor,
+        obj_preds: Tensor,
+        pairs: Tensor,
+        num_objs: Sequence[int],
+        rel_pair_idxs: Sequence[Tensor],
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Object and relation logits per image, the latter with the prior."""
+        if self.use_bias:
+            rel_dists = rel_dists + self.freq_bias.index_with_labels(obj_preds[pairs])
+        return obj_dists.split(num_objs), rel_dists.split([len(p) for p in rel_pair_idxs])
+
+
+@registry.ROI_RELATION_PREDICTOR.register("MotifPredictor")
+class MotifPredictor(PairPredictor):
+    """MOTIFS: edge contexts of subject and object, modulated by the union feature, plus the frequency bias.
+
+    logits = W_r(r_so * u_so) + b(class s, class o)
+    """
+
+    def __init__(self, config: CfgNode, in_channels: int) -> None:
+        statistics = get_dataset_statistics(config)
+        context_layer = LSTMContext(config, statistics["obj_classes"], in_channels)
+        super().__init__(config, statistics, context_layer, config.MODEL.ROI_RELATION_HEAD.PREDICT_USE_BIAS)
+        self.rel_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
 
     def forward(
         self,
@@ -70,19 +120,43 @@ class MotifPredictor(nn.Module):
         obj_dists, obj_preds, edge_ctx = self.context_layer(roi_features, proposals)
         num_objs = [len(p) for p in proposals]
         pairs = global_pair_index(rel_pair_idxs, num_objs)
-        subject, object_ = pairs.unbind(1)
+        pair_rep = self.of_pairs(self.post_cat, self.post_emb(edge_ctx), pairs)
+        rel_dists = self.rel_compress(self.with_vision(pair_rep, union_features))
+        return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), {}
 
-        # post_cat on [head; tail] is the sum of its two halves, which need each box once and not each pair.
-        head, tail = self.post_emb(edge_ctx).chunk(2, 1)
-        of_head, of_tail = self.post_cat.weight.chunk(2, 1)
-        pair_rep = F.linear(head, of_head, self.post_cat.bias).index_select(0, subject)
-        pair_rep = pair_rep + F.linear(tail, of_tail).index_select(0, object_)
-        if self.use_vision:
-            pair_rep = pair_rep * (self.up_dim(union_features) if self.union_single_not_match else union_features)
-        rel_dists = self.rel_compress(pair_rep)
-        if self.use_bias:
-            rel_dists = rel_dists + self.freq_bias.index_with_labels(obj_preds[pairs])
-        return obj_dists.split(num_objs), rel_dists.split([len(p) for p in rel_pair_idxs]), {}
+
+@registry.ROI_RELATION_PREDICTOR.register("TransformerPredictor")
+class TransformerPredictor(PairPredictor):
+    """Self-attention contexts; the pair also speaks without the union feature.
+
+    logits = W_r(r_so * u_so) + W_x [head_s; tail_o] + b(class s, class o)
+    """
+
+    def __init__(self, config: CfgNode, in_channels: int) -> None:
+        statistics = get_dataset_statistics(config)
+        context_layer = TransformerContext(config, statistics["obj_classes"], in_channels)
+        super().__init__(config, statistics, context_layer, config.MODEL.ROI_RELATION_HEAD.PREDICT_USE_BIAS)
+        self.rel_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
+        self.ctx_compress = init_xavier(nn.Linear(2 * self.hidden_dim, self.num_rel_cls))
+
+    def forward(
+        self,
+        proposals: Sequence[BoxList],
+        rel_pair_idxs: Sequence[Tensor],
+        rel_labels: Sequence[Tensor] | None,
+        rel_binarys: Sequence[Tensor] | None,
+        roi_features: Tensor,
+        union_features: Tensor | None,
+        logger: Logger | None = None,
+    ) -> Prediction:
+        """Logits of all boxes and pairs; arguments as for :class:`MotifPredictor`."""
+        obj_dists, obj_preds, edge_ctx = self.context_layer(roi_features, proposals)
+        num_objs = [len(p) for p in proposals]
+        pairs = global_pair_index(rel_pair_idxs, num_objs)
+        edges = self.post_emb(edge_ctx)
+        pair_rep = self.with_vision(self.of_pairs(self.post_cat, edges, pairs), union_features)
+        rel_dists = self.rel_compress(pair_rep) + self.of_pairs(self.ctx_compress, edges, pairs)
+        return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), {}
 
 
 def check_predictor_name(cfg: CfgNode) -> None:

@@ -5,7 +5,7 @@
 Four ways of doing the same work on the same tensors, in one run (P = 28,769,453 float32 numbers in 62 tensors, the
 size that the authors' code reports):
 
-  hml           this package: ImportanceTracker and ModelReconstruction, flat vectors walked in 64k blocks
+  hml           this package: ImportanceTracker and ModelReconstruction, flat vectors walked in 32k blocks
   authors       the authors' sequence of operations: each quantity (theta for MR, theta before, squared gradients,
                 gradients, theta after) grown by one torch.cat per tensor; MR through autograd; clamps by mask;
                 importance closed at every step

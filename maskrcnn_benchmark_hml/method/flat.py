@@ -1,7 +1,7 @@
 """Parameters as one long vector of P numbers, walked in blocks that stay in the processor's cache.
 
 A block-wise walk costs about one pass over memory per tensor read, where one whole-tensor operation after another
-would stream every intermediate result through memory (measured: README of ``benchmarks/``).
+would stream every intermediate result through memory (measured by ``benchmarks/step_cost.py``).
 """
 
 from __future__ import annotations

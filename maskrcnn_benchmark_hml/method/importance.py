@@ -179,21 +179,24 @@ class ImportanceTracker:
             neither F nor Omega.
         """
         block = self._layout.block
-        squares = []
+        norms = []
         slices = zip(self._layout.named_params, self._layout.slices(self._grad), self._layout.slices(self._before))
         for (_, param), grad, before in slices:
-            before.copy_(param.detach().reshape(-1))
+            for target, source in zip(before.split(block), param.detach().reshape(-1).split(block)):
+                target.copy_(source)
             if param.grad is None:
                 grad.zero_()
                 continue
             for target, source in zip(grad.split(block), param.grad.detach().reshape(-1).split(block)):
                 target.copy_(source)
-                squares.append(torch.dot(target, target))
-        self._pending = not squares or self._all_finite(squares)
+                # One number per block, looked at once at the end: inf and NaN propagate into it.
+                norms.append(torch.linalg.vector_norm(target))
+        self._pending = not norms or self._all_finite(torch.stack(norms))
         return self._pending
 
-    def _all_finite(self, squares: list[Tensor]) -> bool:
-        if bool(torch.isfinite(torch.stack(squares)).all()):
+    def _all_finite(self, norms: Tensor) -> bool:
+        """Whether every g*g is finite, given the norms of the blocks."""
+        if bool(torch.isfinite(norms * norms).all()):
             return True
         # A sum of squares can overflow where no square does.
         return all(bool(torch.isfinite(block * block).all()) for block in self._layout.blocks(self._grad))

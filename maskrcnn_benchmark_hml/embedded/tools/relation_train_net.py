@@ -9,7 +9,6 @@ Run again with the same OUTPUT_DIR, it continues from the last checkpoint exactl
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 from collections.abc import Iterable
@@ -37,7 +36,7 @@ from maskrcnn_benchmark.engine.launch import (
     start_processes,
 )
 from maskrcnn_benchmark.engine.progress import TrainingLog
-from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
+from maskrcnn_benchmark.engine.trainer import StepGuard, loss_values, reduce_loss_dict, restore_rng
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer, clip_grad_norm
@@ -45,7 +44,7 @@ from maskrcnn_benchmark.utils.collect_env import collect_env_info
 from maskrcnn_benchmark.utils.comm import all_gather, get_rank, get_world_size, synchronize
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config
-from maskrcnn_benchmark.utils.rng import rng_state, seed_all, set_rng_state
+from maskrcnn_benchmark.utils.rng import rng_state, seed_all
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.compat.amp import amp
@@ -60,9 +59,6 @@ ATTRIBUTE_MAPPING = {
     "roi_heads.relation.att_feature_extractor": "roi_heads.attribute.feature_extractor",
     "roi_heads.relation.union_feature_extractor.att_feature_extractor": "roi_heads.attribute.feature_extractor",
 }
-# A dropped step now and then is one bad batch, or in mixed precision the loss scale finding its level; this many in a
-# row are not.
-MAX_DROPPED_STEPS = 50
 
 
 def fix_eval_modules(eval_modules: Iterable[torch.nn.Module]) -> None:
@@ -141,7 +137,7 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
         return model
 
     log = TrainingLog(logger, max_iter, start_iter)
-    dropped_in_a_row, first_gradient, stop = 0, True, False
+    guard, first_gradient, stop = StepGuard(half), True, False
     batches = enumerate(train_data_loader, start_iter)
     if resumed_rng is not None:
         restore_rng(resumed_rng, cfg.SOLVER.SEED + start_iter, logger)
@@ -160,9 +156,7 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
             loss_dict = model(images.to(device), [target.to(device) for target in targets])
             losses = sum(loss_dict.values())
             logged = loss_values(reduce_loss_dict(loss_dict))
-            finite = math.isfinite(logged["loss"])
-            if not (finite or half):
-                raise HMLError(f"the loss is {logged} in iteration {iteration}; lower SOLVER.BASE_LR or check the data")
+            guard.check_loss(logged, iteration)
 
             optimizer.zero_grad()
             with amp.scale_loss(losses, optimizer) as scaled_losses:
@@ -176,12 +170,7 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
                 verbose=verbose,
                 clip=True,
             )
-            dropped_in_a_row = 0 if finite and math.isfinite(norm) else dropped_in_a_row + 1
-            if dropped_in_a_row == MAX_DROPPED_STEPS:
-                raise HMLError(
-                    f"the gradient was infinite or NaN {MAX_DROPPED_STEPS} times in a row up to iteration {iteration} "
-                    "(the log says where); lower SOLVER.BASE_LR, or continue from an earlier checkpoint"
-                )
+            guard.check_step(logged, norm, iteration)
             optimizer.step()
             log.step_done(iteration, logged, optimizer.param_groups[-1]["lr"])
 
@@ -197,21 +186,6 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
         save("model_final")
     log.finish()
     return model
-
-
-def loss_values(loss_dict: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Loss terms and their sum, ``loss``, as floats, in one transfer from the device."""
-    values = torch.stack([value.detach().float() for value in loss_dict.values()]).tolist()
-    return {"loss": sum(values), **dict(zip(loss_dict, values))}
-
-
-def restore_rng(states: list[dict[str, Any]], seed: int, logger: logging.Logger) -> None:
-    """Put this process's generators back; with another number of processes than before, seed them anew."""
-    if len(states) == get_world_size():
-        set_rng_state(states[get_rank()])
-    else:
-        logger.info("Resumed with %d processes instead of %d: generators seeded anew", get_world_size(), len(states))
-        seed_all(seed + get_rank())
 
 
 def run_val(

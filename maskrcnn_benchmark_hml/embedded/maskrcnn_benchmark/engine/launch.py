@@ -110,6 +110,26 @@ def check_run(cfg: CfgNode) -> None:
             raise HMLError(f"MODEL.{key} is {entry}, which is not a file; correct the path or set it to ''")
 
 
+def check_detector(cfg: CfgNode) -> None:
+    """Check what a detector's training needs.
+
+    Raises:
+        HMLError: the model has a relation head, or a residual network would start from nothing.
+    """
+    if cfg.MODEL.RELATION_ON:
+        raise HMLError(
+            "MODEL.RELATION_ON is True, but this script trains the detector alone; set it to False, or train the "
+            "relation head with relation_train_net.py"
+        )
+    body = cfg.MODEL.BACKBONE.CONV_BODY
+    started = cfg.MODEL.WEIGHT or (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()
+    if body.startswith("R-") and not started:
+        raise HMLError(
+            f"{body} has frozen normalisation and cannot learn from random weights; put the path of torchvision's "
+            "ImageNet weights (for example resnext101_32x8d) or of a detector into MODEL.WEIGHT"
+        )
+
+
 def start_processes(cfg: CfgNode, local_rank: int) -> bool:
     """Join the process group that the launcher's environment describes; returns whether there is one.
 

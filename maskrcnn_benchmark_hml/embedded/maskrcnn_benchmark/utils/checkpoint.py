@@ -16,6 +16,7 @@ from maskrcnn_benchmark_hml.errors import HMLError
 from .imports import import_file
 from .miscellaneous import mkdir, replaced_file
 from .model_serialization import brief, load_state_dict, unwrapped
+from .pretrained import NOT_IN_IMAGENET, from_imagenet, translated
 
 LAST = "last_checkpoint"
 
@@ -42,6 +43,7 @@ class Checkpointer:
         self.logger = logger or logging.getLogger(__name__)
         # Part of the interface; the schedule is saved either way, or a resumed run would start it anew.
         self.custom_scheduler = custom_scheduler
+        self.partial = False
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write ``save_dir/name.pth`` and make it the last checkpoint; ``kwargs`` come back from :meth:`load`."""
@@ -80,9 +82,10 @@ class Checkpointer:
             What else the checkpoint holds, ``iteration`` for one.
 
         Raises:
-            HMLError: the file is missing or damaged, or belongs to another model.
+            HMLError: the file is missing or damaged, or belongs to another model; see ``MODEL.PARTIAL_LOAD``.
         """
         mapping = load_mapping or {}
+        partial = self.partial and not self.has_checkpoint()  # a run's own checkpoint is whole
         if self.has_checkpoint():
             f = self.get_checkpoint_file()
         if not f:
@@ -91,7 +94,12 @@ class Checkpointer:
         self.logger.info("Loading checkpoint from %s", f)
         checkpoint = self._load_file(f)
         new_parts = sorted({".".join(ours.split(".")[:2]) for ours in mapping})
-        report = load_state_dict(self.model, checkpoint.pop("model"), mapping, new_parts, source=str(f))
+        weights = checkpoint.pop("model")
+        if from_imagenet(weights):
+            new_parts += NOT_IN_IMAGENET
+        anchors = getattr(getattr(unwrapped(self.model), "rpn", None), "anchor_generator", None)
+        weights = translated(weights, anchors.cell_anchors if anchors is not None else ())
+        report = load_state_dict(self.model, weights, mapping, new_parts, source=str(f), partial=partial)
         for what, names in (("left at its initialisation", report.missing), ("not in this model", report.unexpected)):
             if names:
                 self.logger.info("%d tensors %s: %s", len(names), what, brief(names))
@@ -187,9 +195,43 @@ class DetectronCheckpointer(Checkpointer):
     ) -> None:
         super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, custom_scheduler)
         self.cfg = cfg.clone()
+        self.partial = cfg.MODEL.PARTIAL_LOAD
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """As :meth:`Checkpointer.save`, with the scale of the pixels that the weights were trained on."""
+        super().save(name, pixels=pixel_scale(self.cfg), **kwargs)
 
     def _load_file(self, f: str) -> dict[str, Any]:
-        return super()._load_file(resolve_weights(self.cfg, f))
+        """
+        Raises:
+            HMLError: as :meth:`Checkpointer._load_file`, or the weights expect other pixels than ``INPUT`` gives.
+        """
+        loaded = super()._load_file(resolve_weights(self.cfg, f))
+        trained_on = IMAGENET_PIXELS if from_imagenet(loaded["model"]) else loaded.pop("pixels", None)
+        given = pixel_scale(self.cfg)
+        if trained_on is not None and trained_on != given:
+            raise HMLError(
+                f"{f} expects pixels with {_shown(trained_on)}, but the configuration gives {_shown(given)}; "
+                "set these INPUT keys to the former"
+            )
+        return loaded
+
+
+# torchvision's ImageNet networks: red, green, blue in 0..1, standardised.
+IMAGENET_PIXELS = {"TO_BGR255": False, "PIXEL_MEAN": [0.485, 0.456, 0.406], "PIXEL_STD": [0.229, 0.224, 0.225]}
+
+
+def pixel_scale(cfg: CfgNode) -> dict[str, Any]:
+    """The ``INPUT`` keys that decide what number a pixel is."""
+    return {
+        "TO_BGR255": bool(cfg.INPUT.TO_BGR255),
+        "PIXEL_MEAN": [float(v) for v in cfg.INPUT.PIXEL_MEAN],
+        "PIXEL_STD": [float(v) for v in cfg.INPUT.PIXEL_STD],
+    }
+
+
+def _shown(pixels: Mapping[str, Any]) -> str:
+    return ", ".join(f"INPUT.{key} {value}" for key, value in pixels.items())
 
 
 def resolve_weights(cfg: CfgNode, f: str) -> str:

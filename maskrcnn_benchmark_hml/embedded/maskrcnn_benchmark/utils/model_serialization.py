@@ -11,6 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 from maskrcnn_benchmark_hml.errors import HMLError
 
 _WRAPPER = "module."
+# The relation head alone pools every box from all levels; a detector has no such convolution to start from.
+NEVER_IN_A_DETECTOR = ".pooler.reduce_channel."
+DETECTOR = ("backbone.", "rpn.", "roi_heads.box.")
+OTHER_HEADS = ("roi_heads.relation.", "roi_heads.attribute.", "roi_heads.mask.", "roi_heads.keypoint.")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,23 @@ def brief(names: Sequence[str], shown: int = 4) -> str:
     return text if len(names) <= shown else f"{text}, ... ({len(names)} in all)"
 
 
+def unknown_names(unexpected: Sequence[str], own: Sequence[str]) -> list[str]:
+    """Names of a file that no part of the model explains.
+
+    A part of the detector that the task does without (in PredCls the proposals and the classifier) and other heads are
+    known. A name inside a part that the model has is not: the file is from a deeper network, say.
+    """
+    absent = [part for part in DETECTOR if not any(name.startswith(part) for name in own)]
+    return [name for name in unexpected if not name.startswith((*absent, *OTHER_HEADS))]
+
+
 def load_state_dict(
     model: torch.nn.Module,
     loaded_state_dict: Mapping[str, torch.Tensor],
     load_mapping: Mapping[str, str] | None = None,
     new_parts: Sequence[str] = (),
     source: str = "the checkpoint",
+    partial: bool = False,
 ) -> LoadReport:
     """Load by exact name; everything is checked before the first value is copied.
 
@@ -62,9 +77,11 @@ def load_state_dict(
             another one (the relation head's extractors start as the detector's box head).
         new_parts: name prefixes that the file need not have: they keep their initialisation.
         source: what to call the file in messages.
+        partial: load what fits by name, however little that is.
 
     Raises:
-        HMLError: a name is missing, or a shape differs (a model for another number of classes, mostly).
+        HMLError: a name is missing or unknown (not with ``partial``), no name fits, or a shape differs (a model for
+            another number of classes, mostly).
     """
     mapping = load_mapping or {}
     target = unwrapped(model)
@@ -74,12 +91,21 @@ def load_state_dict(
 
     missing = [name for name, theirs in names.items() if theirs not in given]
     refused = [
-        name for name in missing if names[name] != name or not any(name.startswith(part + ".") for part in new_parts)
+        name
+        for name in missing
+        if not any(name.startswith(part + ".") for part in new_parts)
+        or (names[name] != name and NEVER_IN_A_DETECTOR not in name)
     ]
-    if refused:
+    used = set(names.values())
+    unexpected = tuple(name for name in given if name not in used)
+    unknown = unknown_names(unexpected, list(own))
+    nothing = len(missing) == len(names)
+    if nothing or ((refused or unknown) and not partial):
+        lacking = [f"lacks {brief([names[name] for name in refused or missing])}"] if refused or nothing else []
+        surplus = [f"has {brief(unknown)}, which this model has not"] if unknown else []
         raise HMLError(
-            f"{source} lacks {brief([names[name] for name in refused])}; it belongs to another model: "
-            "use the configuration that it was trained with, or another file"
+            f"{source} {' and '.join(lacking + surplus)}; it belongs to another model: use the configuration that it "
+            "was trained with, another file, or MODEL.PARTIAL_LOAD True for what fits by name"
         )
     found = {name: given[theirs] for name, theirs in names.items() if theirs in given}
     wrong = [f"{name} is {tuple(v.shape)}, not {tuple(own[name].shape)}" for name, v in found.items()
@@ -90,5 +116,4 @@ def load_state_dict(
             "(a dataset with another vocabulary?) and the widths in the configuration"
         )
     target.load_state_dict(found, strict=False)
-    used = set(names.values())
-    return LoadReport(tuple(found), tuple(missing), tuple(name for name in given if name not in used))
+    return LoadReport(tuple(found), tuple(missing), unexpected)

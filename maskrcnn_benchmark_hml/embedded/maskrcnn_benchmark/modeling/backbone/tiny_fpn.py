@@ -1,4 +1,4 @@
-"""A small fixed-weight pyramid for the demo and the tests."""
+"""A small pyramid for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ FINEST_STRIDE = 4
 
 
 class TinyFPN(nn.Module):
-    """Random orthogonal convolutions with ReLU and a feature pyramid: nothing to download, nothing to train.
+    """Orthogonal convolutions with ReLU and a feature pyramid: nothing to download, and below a relation head nothing
+    to train. A detector trains it from these weights, all of it.
 
     Random filters keep colour, edges and position apart well enough for drawn scenes; they know nothing of photographs.
     The same numbers come out in every process and run.

@@ -22,6 +22,4 @@ def build_detection_model(cfg: CfgNode) -> nn.Module:
     for option in UNSUPPORTED:
         if cfg.MODEL[option]:
             raise HMLError(f"MODEL.{option} is True, but the embedded benchmark does not have it; set it to False")
-    if not cfg.MODEL.RELATION_ON:
-        raise HMLError("MODEL.RELATION_ON is False, but only relation models can be built; set it to True")
     return lookup(META_ARCHITECTURES, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")(cfg)

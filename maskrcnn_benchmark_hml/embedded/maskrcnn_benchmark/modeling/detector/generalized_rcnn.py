@@ -18,17 +18,19 @@ from maskrcnn_benchmark_hml.errors import HMLError
 
 
 class GeneralizedRCNN(nn.Module):
-    """R-CNN with a relation head that learns; ``backbone``, ``rpn`` and ``roi_heads.box`` are frozen."""
+    """Faster R-CNN. With ``MODEL.RELATION_ON`` a relation head learns on top of it and all the rest is frozen."""
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         self.cfg = cfg.clone()
-        check_predictor_name(cfg)  # a misspelt name should not wait for a hundred million weights
+        if cfg.MODEL.RELATION_ON:
+            check_predictor_name(cfg)  # a misspelt name should not wait for a hundred million weights
         self.backbone = build_backbone(cfg)
         self.rpn = build_rpn(cfg, self.backbone.out_channels)
         self.roi_heads = build_roi_heads(cfg, self.backbone.out_channels)
-        for part in (self.backbone, self.rpn, self.roi_heads.box):
-            part.requires_grad_(False)
+        if cfg.MODEL.RELATION_ON:
+            for part in (self.backbone, self.rpn, self.roi_heads.box):
+                part.requires_grad_(False)
 
     def forward(
         self,
@@ -40,7 +42,7 @@ class GeneralizedRCNN(nn.Module):
 
         Args:
             images: a batch of (3, H, W) pictures.
-            targets: annotations; without them only detection from the picture alone (SGDet) is possible.
+            targets: annotations; the detector and SGDet test without them.
 
         Raises:
             HMLError: training without targets.
@@ -49,6 +51,6 @@ class GeneralizedRCNN(nn.Module):
             raise HMLError("training needs targets: call the model with (images, targets)")
         images = to_image_list(images)
         features = self.backbone(images.tensors)
-        proposals, _ = self.rpn(images, features, targets)
+        proposals, proposal_losses = self.rpn(images, features, targets)
         _, result, losses = self.roi_heads(features, proposals, targets, logger)
-        return losses if self.training else result
+        return {**losses, **proposal_losses} if self.training else result

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CombinedROIHeads(nn.ModuleDict):
-    """``box`` gives every proposal what is known of its class, ``relation`` predicts the graph."""
+    """``box`` gives every box what is known of its class; ``relation``, if there is one, predicts the graph."""
 
     def forward(
         self,
@@ -25,13 +25,16 @@ class CombinedROIHeads(nn.ModuleDict):
         targets: Sequence[BoxList] | None = None,
         logger: Logger | None = None,
     ) -> tuple[Tensor, list[BoxList], dict[str, Tensor]]:
-        """Box features (N, D), proposals (training) or results (testing), and the relation head's losses."""
-        _, detections, _ = self.box(features, proposals, targets)
+        """Box features (N, D), proposals (training) or results (testing), and the losses of the head that learns."""
+        x, detections, losses = self.box(features, proposals, targets)
+        if "relation" not in self:
+            return x, detections, losses
         return self.relation(features, detections, targets, logger)
 
 
 def build_roi_heads(cfg: CfgNode, in_channels: int) -> CombinedROIHeads:
-    """Box head and relation head for maps of ``in_channels`` channels."""
-    return CombinedROIHeads(
-        {"box": build_roi_box_head(cfg, in_channels), "relation": build_roi_relation_head(cfg, in_channels)}
-    )
+    """Box head and, with ``MODEL.RELATION_ON``, relation head for maps of ``in_channels`` channels."""
+    heads = {"box": build_roi_box_head(cfg, in_channels)}
+    if cfg.MODEL.RELATION_ON:
+        heads["relation"] = build_roi_relation_head(cfg, in_channels)
+    return CombinedROIHeads(heads)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.decoder import DecoderRNN
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.freq_bias import FrequencyBias
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.late_nms import late_nms_per_image
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.utils_motifs import (
     encode_box_info,
     given_label_logits,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["DecoderRNN", "FrequencyBias", "LSTMContext"]
 
 POSITION_DIM = 128
+LATE_NMS = 0.5  # IoU from which two detected boxes cannot carry one class into the edge context
 AVERAGE_RATIO = 0.0005  # weight of a step in the running means of the untreated features
 
 
@@ -39,7 +41,8 @@ class LSTMContext(nn.Module):
     def __init__(self, config: CfgNode, obj_classes: Sequence[str], in_channels: int) -> None:
         super().__init__()
         head = config.MODEL.ROI_RELATION_HEAD
-        self.labels_given = head.USE_GT_OBJECT_LABEL
+        self.labels_given = head.USE_GT_BOX and head.USE_GT_OBJECT_LABEL
+        self.boxes_given = head.USE_GT_BOX
         self.num_obj_classes = len(obj_classes)
         self.embed_dim, self.hidden_dim, self.obj_dim = head.EMBED_DIM, head.CONTEXT_HIDDEN_DIM, in_channels
 
@@ -72,7 +75,8 @@ class LSTMContext(nn.Module):
 
         Args:
             roi_features: (N, in_channels), the images' boxes in a row.
-            proposals: boxes with ``labels`` (PredCls, or training), else ``predict_logits`` of the detector.
+            proposals: boxes with ``labels`` (PredCls, or training), else ``predict_logits`` of the detector; detected
+                ones (SGDet) with ``boxes_per_cls`` in testing.
 
         Returns:
             (N, C) object logits, (N,) object classes and (N, hidden_dim) edge context, in the order of the boxes.
@@ -97,6 +101,9 @@ class LSTMContext(nn.Module):
             decoded = PackedSequence(torch.cat((ordered, encoded), 1), batch_sizes)
             obj_dists, obj_preds = self.decoder_rnn(decoded, None if labels is None else labels[order])
             obj_dists, obj_preds = obj_dists.index_select(0, inverse), obj_preds[inverse]
+            if not (self.boxes_given or self.training):
+                places = [p.get_field("boxes_per_cls") for p in proposals]
+                obj_preds = late_nms_per_image(places, obj_dists.split([len(p) for p in proposals]), LATE_NMS)
 
         edges = torch.cat((self.obj_embed2(obj_preds[order]), roi_features.index_select(0, order), encoded), 1)
         edge_ctx = self.lin_edge_h(self.edge_ctx_rnn(PackedSequence(edges, batch_sizes))[0].data)

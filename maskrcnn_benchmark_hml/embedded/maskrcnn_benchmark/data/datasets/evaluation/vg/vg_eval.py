@@ -47,7 +47,7 @@ def do_vg_evaluation(
     Returns:
         R@100 with ``relations``; else mAP@0.5; -1 for neither.
     """
-    mode = evaluation_mode(cfg)
+    mode = evaluation_mode(cfg) if cfg.MODEL.RELATION_ON else "detection"
     truths = [dataset.get_groundtruth(i, evaluation=True) for i in range(len(predictions))]
     predictions = [p.resize(truth.size) for p, truth in zip(predictions, truths)]
     if output_folder:
@@ -58,7 +58,8 @@ def do_vg_evaluation(
     if "bbox" in iou_types:
         content.update(_detection(cfg, truths, predictions, dataset.ind_to_classes))
         value = content["mAP@0.5"]
-        text += f"Detection evaluation mAp={value:.4f}\n" + _RULE
+        text += f"Detection evaluation mAp={value:.4f}\n"
+        text += f"COCO mAP (IoU 0.5 to 0.95) = {content['mAP']:.4f}\n" + _RULE
     if "relations" in iou_types:
         result = relation_metrics(cfg, mode, dataset, truths, predictions)
         content.update(metrics(result, mode, dataset.ind_to_predicates))

@@ -83,6 +83,9 @@ KEYS: tuple[Key, ...] = tuple(
         ("TREE.FILE", "", _path, "tree JSON; '' = the shipped tree of this vocabulary (or TREE.BUILDER, if set)"),
         ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start instead of loading one"),
         ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (word2vec, GloVe text or SGB's .pt)"),
+        ("TREE.SKIP_WORDS", (), _names, "words without vector that DWE may leave out (word2vec GoogleNews: of, to)"),
+        ("TREE.ACTIONS", (), _names, "clustered builder: human actions, whose singleton groups go to the last layer; "
+         "empty = the paper's list for VG"),
         ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group; belongs to the vectors"),
         ("TREE.LAYERS", 2, _number(1, 10), "K: number of layers, so of stages, of a tree built at start"),
         ("TREE.BOUNDARIES", (10,), _ascending, "frequency builder: ranks at which the next layer begins"),

@@ -14,7 +14,8 @@ from maskrcnn_benchmark_hml.errors import HMLError
 WRONG = {
     "ENABLED": "2", "PROFILE": "best", "SEED": "-1", "CONTROL": "magic", "TREE.FILE": "(1,2)",
     "TREE.BUILDER": "random", "TREE.VECTORS": "3", "TREE.THRESHOLD": "1.5", "TREE.LAYERS": "0",
-    "TREE.BOUNDARIES": "(20,10)", "TREE.OVERRIDES": "1", "STAGES.LABELS": "most", "STAGES.ITERATIONS": "(0,5)",
+    "TREE.BOUNDARIES": "(20,10)",
+    "TREE.SKIP_WORDS": "(1,)", "TREE.ACTIONS": "(1,)", "TREE.OVERRIDES": "1", "STAGES.LABELS": "most", "STAGES.ITERATIONS": "(0,5)",
     "STAGES.INIT": "stale", "STAGES.OVERSAMPLE_RANKS": "(5,5)", "STAGES.OVERSAMPLE_REPEATS": "(0,)",
     "LOSS.CLASS_BALANCED": "yes", "LOSS.GAMMA": "1.0", "LOSS.EXPONENT": "-1", "LOSS.BACKGROUND_COUNT": "-2",
     "CR.WEIGHT": "-0.5", "CR.METRIC": "l3", "CR.TEMPERATURE": "0", "CR.CLASSES": "new", "CR.REDUCTION": "sum",

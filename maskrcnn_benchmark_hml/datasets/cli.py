@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .layout import require_free
+from .mini_vg_grammar import DEFAULT_IMAGES
 
 DESCRIPTION = """\
 A dataset folder is what training reads (HML_DATA or `hml run --data DIR`); docs/data.md describes it:
@@ -64,7 +65,7 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     mini.add_argument(
         "--images",
         type=int,
-        default=900,
+        default=DEFAULT_IMAGES,
         metavar="N",
         help="in all: 6/9 training, 1/9 validation, 2/9 test (default %(default)s)",
     )

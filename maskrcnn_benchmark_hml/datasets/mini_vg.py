@@ -18,10 +18,19 @@ from tqdm import tqdm
 from ..errors import HMLError
 from .layout import PHOTOS_NAME, TEST, TRAIN, ImageRecord, Vocabulary, new_dataset_folder
 from .mini_vg_draw import Item, class_colour, colour_name, draw_scene
-from .mini_vg_grammar import ANCHOR_SIZE, FINE_RATE, POOL_SKEW, POOLS, RARE_SHARE, RULES, SECOND_ANNOTATOR, Rule
+from .mini_vg_grammar import (
+    ANCHOR_SIZE,
+    DEFAULT_IMAGES,
+    FINE_RATE,
+    POOL_SKEW,
+    POOLS,
+    RARE_SHARE,
+    RULES,
+    SECOND_ANNOTATOR,
+    Rule,
+)
 from .writer import write_vg
 
-DEFAULT_IMAGES = 900
 SMALLEST = 45
 RELATIONS_PER_IMAGE = 7.0
 FEWEST_IN_TEST = 6

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DEFAULT_IMAGES = 2700
+"""Pictures of a default mini-VG, all splits together."""
+
 FINE_RATE = 0.25
 """Share of a fine relation's occurrences that annotators call by its fine name; the rest gets the coarse one."""
 
 RARE_SHARE = 0.0045
 """Smallest share of a predicate among all annotations; Visual Genome's own tail goes far below."""
 
-POOL_SKEW = 0.85
+POOL_SKEW = 2.0
 """The i-th class of a pool is drawn with weight 1 / i^POOL_SKEW."""
 
 SECOND_ANNOTATOR = 0.15

@@ -19,7 +19,7 @@ from .progress import clock
 from .series import cores, run_cells
 
 CONFIG = "demo/motifs_predcls.yaml"
-ITERATIONS = 600
+ITERATIONS = 900
 RUNS = ("baseline", "class_balanced", "hml")
 LABELS = {"baseline": "baseline", "class_balanced": "class-balanced", "hml": "HML"}
 

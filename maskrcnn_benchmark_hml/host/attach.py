@@ -56,7 +56,7 @@ class StageDriver:
         self.interrupt = interrupt
         self._features: Any = None
         self._call: tuple = ((), {})
-        self._logits: torch.Tensor | None = None
+        self._added_losses: dict[str, torch.Tensor] = {}
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -168,14 +168,15 @@ class StageDriver:
             self._call = (args, dict(kwargs))
 
     def _after_predictor(self, predictor: nn.Module, inputs: tuple, output: tuple) -> None:
+        # The teacher answers here, not after the whole forward: here mixed precision's autocast is still on.
         if predictor.training:
-            self._logits = seams.as_rows(output[1])
+            logits = seams.as_rows(output[1])
+            self._added_losses = self.hml.on_forward(self._features, *self._call, logits)
 
     def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
         if model.training:
-            losses = seams.loss_dict(output)
-            losses.update(self.hml.on_forward(self._features, *self._call, self._logits))
-            self._features, self._call, self._logits = None, ((), {}), None
+            seams.loss_dict(output).update(self._added_losses)
+            self._features, self._call, self._added_losses = None, ((), {}), {}
         return output
 
     # -- step -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTr
         raise HMLError("HML.TREE.BUILDER clustered needs word vectors; give their file as HML.TREE.VECTORS")
     vectors = load_vectors(settings.VECTORS)
     return build_clustered_tree(
-        names, counts, vectors, threshold=settings.THRESHOLD, num_layers=settings.LAYERS, overrides=overrides
+        names, counts, vectors, threshold=settings.THRESHOLD, num_layers=settings.LAYERS, overrides=overrides,
+        skip_words=tuple(settings.SKIP_WORDS), **({"actions": tuple(settings.ACTIONS)} if settings.ACTIONS else {}),
     )
 
 

@@ -36,8 +36,9 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
             super().save(name + _ASIDE, **kwargs)
 
         def tag_last_checkpoint(self, last_filename: str) -> None:
-            whole = Path(str(last_filename).replace(_ASIDE + ".pth", ".pth"))
-            os.replace(last_filename, whole)
+            written = Path(self.save_dir) / Path(last_filename).name  # RTPB and others leave out the folder
+            whole = written.with_name(written.name.replace(_ASIDE + ".pth", ".pth"))
+            os.replace(written, whole)
             write_state(whole, training_state(driver), driver.cfg.HML.KEEP_STATES)
             write_text_atomic(str(whole), whole.parent / "last_checkpoint")
 

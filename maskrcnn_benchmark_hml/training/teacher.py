@@ -49,7 +49,7 @@ class Teacher:
         """
         bound = self._signature.bind(*call_args, **call_kwargs)
         given = bound.arguments
-        proposals, pairs = given["proposals"], given["rel_pair_idxs"]
+        proposals, pairs = next(iter(given.values())), given["rel_pair_idxs"]  # GPSNet: inst_proposals
         device = features[0].device
         if next(self.head.parameters()).device != device:
             self.head.to(device)

@@ -1,0 +1,154 @@
+"""Where a checkout looks for Visual Genome, what is there, and the three causes of ``assert len(fns) == 108073``."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from ..datasets.format import check_vg
+from ..datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
+from ..errors import HMLError
+from .finding import BREAKS, OK, Finding
+from .source import PACKAGE, Absent, Source
+
+CATALOG = f"{PACKAGE}/config/paths_catalog.py"
+_KEYS = ("roidb_file", "dict_file", "image_file", "img_dir")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The four places of a dataset: annotations, names, the list of images, the pictures' folder."""
+
+    roidb_file: Path
+    dict_file: Path
+    image_file: Path
+    img_dir: Path
+
+
+def folder_places(folder: Path) -> Places:
+    """The places inside a dataset folder (docs/data.md)."""
+    return Places(folder / H5_NAME, folder / DICTS_NAME, folder / IMAGES_NAME, folder / PHOTOS_NAME)
+
+
+def catalog_places(source: Source) -> Places:
+    """The places that a checkout's catalog gives for Visual Genome (with attributes, if it has that).
+
+    Raises:
+        Absent: the catalog has no such entry, or computes its paths.
+    """
+    catalog = source.find(CATALOG, "DatasetCatalog")
+    known: dict[str, str] = {}
+    entries: dict[str, ast.Dict] = {}
+    for node in (*source.tree(CATALOG).body, *getattr(catalog, "body", [])):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            value = _text(node.value, known)
+            if value is not None:
+                known[node.targets[0].id] = value
+            if isinstance(node.value, ast.Dict):
+                entries = _items(node.value, known)
+    if "DATA_DIR" not in known:
+        raise Absent(f"{CATALOG} gives no plain DATA_DIR")
+    for name in sorted((n for n in entries if n.startswith("VG")), key=lambda n: ("attribute" not in n, n)):
+        entry = entries[name]
+        if isinstance(entry, ast.Dict):
+            values = {key: _text(value, known) for key, value in _items(entry, known).items()}
+            if all(values.get(key) for key in _KEYS):
+                base = source.root / known["DATA_DIR"]
+                return Places(*(base / str(values[key]) for key in _KEYS))
+    raise Absent(f"{CATALOG} gives no plain paths for Visual Genome")
+
+
+def _items(node: ast.Dict, known: dict[str, str]) -> dict[str, ast.expr]:
+    """A dict literal's values by those of its keys that are strings."""
+    pairs = ((_text(key, known), value) for key, value in zip(node.keys, node.values) if key is not None)
+    return {key: value for key, value in pairs if key is not None}
+
+
+def _text(node: ast.expr, known: dict[str, str]) -> str | None:
+    """A string made of literals, earlier names, ``+`` and ``os.path.join``; None for anything else."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.Name):
+        return known.get(node.id)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        parts = [_text(node.left, known), _text(node.right, known)]
+        return None if None in parts else "".join(str(part) for part in parts)
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.path.join":
+        parts = [_text(argument, known) for argument in node.args]
+        return None if None in parts else os.path.join(*(str(part) for part in parts))
+    return None
+
+
+def check_data(source: Source, data: str | None) -> Iterator[Finding]:
+    """The dataset's state: found or not, the three causes, and for a folder given with ``--data`` everything else."""
+    try:
+        places = folder_places(Path(data)) if data is not None else catalog_places(source)
+    except Absent as error:
+        yield Finding("dataset", BREAKS, f"{error}; give --data DIR, here and to hml run")
+        return
+    absent = [path for path in (places.roidb_file, places.dict_file, places.image_file, places.img_dir)
+              if not path.exists()]
+    if absent:
+        remedy = "docs/data.md says what a dataset folder holds" if data is not None else (
+            f"give --data DIR, here and to hml run, or correct DATA_DIR in {CATALOG}")
+        yield Finding("dataset", BREAKS, f"{absent[0]} does not exist; {remedy}")
+        return
+    yield Finding("dataset", OK, f"annotations {places.roidb_file}, pictures {places.img_dir}")
+    yield from three_causes(places)
+    if data is not None:
+        try:
+            held = check_vg(data)
+            yield Finding("dataset folder", OK, f"correct: {sum(held.images.values()):,} images, {held.predicates} "
+                          f"predicates, {held.relations['train']:,} relations to train on")
+        except HMLError as error:
+            yield Finding("dataset folder", BREAKS, str(error))
+
+
+def three_causes(places: Places) -> Iterator[Finding]:
+    """Images missing, two Visual Genome folders not merged, image_data.json of another dataset or version."""
+    try:
+        with open(places.image_file, encoding="utf-8") as file:
+            listed = [int(entry["image_id"]) for entry in json.load(file)]
+        with h5py.File(places.roidb_file, "r") as file:
+            annotated = len(file["split"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Finding("108073: files", BREAKS, f"{places.image_file} and {places.roidb_file} cannot be read ({error}); "
+                      "fetch them again")
+        return
+    usable = [number for number in listed if number not in UNREADABLE_VG_IMAGES]
+    fits = annotated in (len(usable), len(listed))
+    yield Finding("108073: image_data.json", OK if fits else BREAKS, "" if fits else (
+        f"{places.image_file} lists {len(usable)} images, the annotations cover {annotated}; use the image_data.json "
+        "that came with them"
+    ))
+    present = _pictures(places.img_dir)
+    missing = [number for number in usable if number not in present]
+    second = _other_part(places.img_dir)
+    in_second = len(set(missing) & _pictures(second)) if second is not None else 0
+    yield Finding("108073: two folders merged", BREAKS if in_second else OK, "" if not in_second else (
+        f"{in_second} of the {len(missing)} pictures missing from {places.img_dir} are in {second}; move or link them "
+        f"into {places.img_dir.name}"
+    ))
+    left = len(missing) - in_second
+    half = " (about one of Visual Genome's two downloads)" if left > 0.3 * len(usable) > 10_000 else ""
+    first = f"; the first is {missing[0]}.jpg" if missing else ""
+    yield Finding("108073: pictures present", BREAKS if left else OK, "" if not left else (
+        f"{left} of {len(usable)} pictures are nowhere{half}{first}; finish the download, or unpack it again"
+    ))
+
+
+def _pictures(folder: Path) -> set[int]:
+    return {int(e.name[:-4]) for e in os.scandir(folder) if e.name.endswith(".jpg") and e.name[:-4].isdigit()}
+
+
+def _other_part(folder: Path) -> Path | None:
+    """Visual Genome's other picture folder: beside ``VG_100K``, or inside it where an archive was unpacked there."""
+    name = "VG_100K" if folder.name.endswith("_2") else "VG_100K_2"
+    candidates = (folder.parent / name, folder / name, folder / "VG_100K", folder.parent / "images2" / name)
+    return next((path for path in candidates if path.is_dir() and path != folder), None)

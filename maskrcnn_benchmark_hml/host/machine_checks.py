@@ -1,0 +1,61 @@
+"""Versions and libraries of this machine, as far as they decide whether HML runs."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Iterator
+
+from .finding import BREAKS, HANDLED, OK, Finding
+from .seam_checks import SCRIPT
+from .source import PACKAGE, Source
+
+#: Packages whose absence the compatibility layer makes good.
+PROVIDED = {"apex": "apex.amp's interface runs over torch.amp", "cv2": "only masks and keypoints need it"}
+_OLDEST_TORCH = (2, 1)
+
+
+def check_machine(source: Source, embedded: bool) -> Iterator[Finding]:
+    """Python, torch, torchvision, CUDA, the compiled extension, apex, and packages that the fork imports."""
+    yield Finding("python", OK, f"{platform.python_version()}")
+    yield from _torch()
+    if embedded:
+        return
+    folder = source.root / PACKAGE
+    built = [suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES if (folder / f"_C{suffix}").is_file()]
+    if built:
+        yield Finding("compiled extension", OK, f"_C{built[0]}; used if this torch loads it")
+    else:
+        yield Finding("compiled extension", HANDLED, "not built; its operations run on torchvision's")
+    missing = source.missing_packages(SCRIPT)
+    for name, text in PROVIDED.items():
+        installed = importlib.util.find_spec(name) is not None
+        yield Finding(name, OK if installed else HANDLED, "installed" if installed else f"not installed; {text}")
+    for name, path in missing.items():
+        if name not in PROVIDED and not name.startswith("_"):
+            yield Finding(f"package {name}", BREAKS, f"{path} imports it and it is not installed; install it with pip")
+
+
+def _torch() -> Iterator[Finding]:
+    for name in ("torch", "torchvision"):
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, BREAKS, f"not installed in {sys.prefix}; pip install {name}")
+            continue
+        old = name == "torch" and tuple(int(n) for n in version.split(".")[:2]) < _OLDEST_TORCH
+        oldest = ".".join(map(str, _OLDEST_TORCH))
+        yield Finding(name, BREAKS if old else OK, f"{version}; at least {oldest} is needed" if old else version)
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding("CUDA", BREAKS, f"torch does not load ({error}); install it again")
+        return
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield Finding("CUDA", OK, f"{torch.version.cuda}: {names}")
+    else:
+        yield Finding("CUDA", HANDLED, "no device: everything runs on the CPU, slowly")

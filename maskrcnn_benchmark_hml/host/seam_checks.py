@@ -1,0 +1,165 @@
+"""Every seam of a checkout or fork, checked by syntax: what ``attach``, ``restart``, ``plan`` and ``training`` use."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+from . import head_checks, seams
+from .finding import BREAKS, FINE, HANDLED, PARTLY, Finding, Result, further
+from .source import PACKAGE, Absent, Source, arguments, assigned, attributes, bound, calls
+
+SCRIPT = "tools/relation_train_net.py"
+BUILD = f"{PACKAGE}/data/build.py"
+VG = f"{PACKAGE}/data/datasets/visual_genome.py"
+CHECKPOINT = f"{PACKAGE}/utils/checkpoint.py"
+#: What HML edits or reads of the dataset object.
+VG_ATTRIBUTES = ("relationships", "gt_boxes", "gt_classes", "filenames", "img_info", "split_mask")
+VG_METHODS = ("get_groundtruth", "get_statistics", "get_img_info")
+_VG_ARGUMENTS = (
+    "transforms", "filter_empty_rels", "num_im", "num_val_im", "filter_duplicate_rels", "filter_non_overlap",
+    "flip_aug", "custom_eval", "custom_path",
+)
+
+
+def script_functions(source: Source) -> Result:
+    needed, optional = arguments(source.find(SCRIPT, "train"))
+    main, _ = arguments(source.find(SCRIPT, "main"))
+    if main or not needed:
+        what = f"main() needs {', '.join(main)}" if main else "train() takes no config"
+        return BREAKS, f"{what}; HML calls main() and wraps train(cfg, ...): restore SGB's signatures"
+    return further("train", [*needed, *optional], ("cfg", "local_rank", "distributed", "logger"), "passed through")
+
+
+def script_names(source: Source) -> Result:
+    names = bound(source.tree(SCRIPT))
+    missing = [name for name in seams.SCRIPT_SEAMS if name not in names]
+    if missing:
+        return BREAKS, f"{SCRIPT} has no {', '.join(missing)}; import them under SGB's names"
+    lost = [f"{name} ({text})" for name, text in seams.OPTIONAL_SEAMS.items() if name not in names]
+    return (PARTLY, f"without {', '.join(lost)}") if lost else FINE
+
+
+def settings(source: Source) -> Result:
+    source.tree(f"{PACKAGE}/config/defaults.py")
+    uses = {type(n.ctx) for n in ast.walk(source.find(SCRIPT, "main")) if isinstance(n, ast.Name) and n.id == "cfg"}
+    if "cfg" not in bound(source.tree(SCRIPT)) or ast.Load not in uses or ast.Store in uses:
+        return BREAKS, (
+            f"main() does not work on the settings tree {PACKAGE}.config.cfg but on one of its own, so HML's settings "
+            "never reach train(); restore SGB's way of reading settings"
+        )
+    return FINE
+
+
+def data_loader(source: Source) -> Result:
+    needed, optional = arguments(source.find(BUILD, "make_data_loader"))
+    source.find(BUILD, "build_dataset")
+    order = [*needed, *optional]
+    if order[:2] != ["cfg", "mode"]:
+        return BREAKS, f"make_data_loader({', '.join(order)}) does not begin with cfg, mode; restore that"
+    usual = ("cfg", "mode", "is_distributed", "start_iter", "dataset_to_test")
+    return further("make_data_loader", order, usual, "passed through")
+
+
+def statistics(source: Source) -> Result:
+    function = source.find(BUILD, "get_dataset_statistics")
+    texts = " ".join(n.value for n in ast.walk(function) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    if "_statistics" not in texts or ".cache" not in texts:
+        return BREAKS, (
+            "get_dataset_statistics caches nothing as OUTPUT_DIR/<datasets>_statistics.cache, the file that HML hands "
+            "from stage to stage; keep that name"
+        )
+    return FINE
+
+
+def vg_dataset(source: Source) -> Result:
+    present = attributes(source.find(VG, "VGDataset"))
+    missing = [f"self.{name}" for name in VG_ATTRIBUTES if name not in present]
+    missing += [f"{name}()" for name in VG_METHODS if not source.has_method(VG, "VGDataset", name)]
+    if missing:
+        return BREAKS, f"VGDataset has no {', '.join(missing)}, which HML edits or reads; keep SGB's names"
+    _, optional = arguments(source.find(VG, "VGDataset", "__init__"))
+    return further("its constructor", optional, _VG_ARGUMENTS, "HML never constructs it")
+
+
+def model_output(source: Source) -> Result:
+    targets = assigned(source.find(SCRIPT, "train"), "model")
+    if not targets:
+        return BREAKS, "train() never does `loss_dict = model(...)`; HML adds its loss to that dict"
+    items = max(len(t.elts) if isinstance(t, ast.Tuple) else 1 for t in targets)
+    return (HANDLED, f"a tuple of {items}; its first item is the dict") if items > 1 else FINE
+
+
+def gradient_clipping(source: Source) -> Result:
+    if not calls(source.find(SCRIPT, "train"), "clip_grad_norm"):
+        return BREAKS, (
+            "train() never calls clip_grad_norm, where HML reads the gradients; call it before optimizer.step()"
+        )
+    needed, _ = arguments(source.find(CHECKPOINT, "clip_grad_norm"))
+    if needed[:1] != ["named_parameters"]:
+        return BREAKS, "clip_grad_norm's first argument is not named_parameters; keep SGB's signature"
+    return FINE
+
+
+def loop(source: Source) -> Result:
+    train = source.find(SCRIPT, "train")
+    loops = [n for n in ast.walk(train) if isinstance(n, ast.For) and calls(n, "step") and calls(n, "backward")]
+    if not loops:
+        return BREAKS, "train() holds no loop with backward() and step(); HML works within SGB's own loop"
+    if not any(len(call.args) > 1 or call.keywords for call in calls(train, "enumerate")):
+        return BREAKS, "the loop does not enumerate(loader, start_iter), by which a resumed stage finds its place"
+    steps = [call for call in calls(loops[0], "step") if "optimizer" in ast.unparse(call.func)]
+    order = [*calls(loops[0], "backward")[:1], *calls(loops[0], "clip_grad_norm")[:1], *steps[:1]]
+    lines = [call.lineno for call in order]
+    if len(lines) < 3 or lines != sorted(lines):
+        return BREAKS, "the loop does not go backward, clip_grad_norm, optimizer.step; F and Omega need that order"
+    if not calls(loops[0], "scale_loss"):
+        return HANDLED, "no amp.scale_loss: it trains in the model's own precision"
+    return FINE
+
+
+def checkpointer(source: Source) -> Result:
+    save = source.method(CHECKPOINT, "DetectronCheckpointer", "save")
+    for method in ("load", "has_checkpoint", "get_checkpoint_file", "tag_last_checkpoint"):
+        source.method(CHECKPOINT, "DetectronCheckpointer", method)
+    if save.args.kwarg is None:
+        return BREAKS, "save() takes no further values, so the iteration is not stored; let it take **kwargs"
+    every = [n for n in ast.walk(source.tree(CHECKPOINT)) if isinstance(n, ast.FunctionDef) and n.name == "save"]
+    tagged = [call.args[0] for n in every for call in calls(n, "tag_last_checkpoint") if call.args]
+    if not tagged:
+        return BREAKS, "save() never calls self.tag_last_checkpoint, so nothing can be resumed"
+    if any(isinstance(node, ast.Name) and node.id == "name" for argument in tagged for node in ast.walk(argument)):
+        return HANDLED, "last_checkpoint names the file without its folder"
+    return FINE
+
+
+#: The seams, in the order in which a run meets them.
+CHECKS: tuple[tuple[str, Callable[[Source], Result]], ...] = (
+    ("script: train(cfg, ...), main()", script_functions),
+    ("script: names that HML replaces", script_names),
+    ("script: settings", settings),
+    ("data: make_data_loader", data_loader),
+    ("data: statistics cache", statistics),
+    ("data: VGDataset", vg_dataset),
+    ("model: relation head", head_checks.relation_head),
+    ("model: samplers", head_checks.samplers),
+    ("model: union features", head_checks.union_features),
+    ("model: predictor's arguments", head_checks.predictor_arguments),
+    ("model: predictor's output", head_checks.predictor_output),
+    ("model: choice of predictor", head_checks.predictor_choice),
+    ("model: loss evaluator", head_checks.loss_evaluator),
+    ("loop: model(images, targets)", model_output),
+    ("loop: clip_grad_norm", gradient_clipping),
+    ("loop: backward, clip, step", loop),
+    ("checkpoints", checkpointer),
+)
+
+
+def check_seams(source: Source) -> Iterator[Finding]:
+    """Every seam's finding. What a check looks for and does not find is that seam's ``breaks``."""
+    for name, check in CHECKS:
+        try:
+            state, text = check(source)
+        except Absent as error:
+            state, text = BREAKS, f"{error}; HML needs it as SGB has it"
+        yield Finding(name, state, text)

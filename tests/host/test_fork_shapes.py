@@ -24,7 +24,7 @@ class AsGPSNet(nn.Module):
 
 
 class AsRTPB(nn.Module):
-    def forward(self, proposals, rel_pair_idxs, rel_labels, roi_features, union_features, logger=None, rel_binarys=None):
+    def forward(self, proposals, rel_pair_idxs, rel_labels, roi_features, union_features, rel_binarys=None):
         return None, [proposals + roi_features + union_features], {}
 
 

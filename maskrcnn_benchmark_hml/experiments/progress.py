@@ -67,6 +67,8 @@ class Position:
     total: int = 0
     terms: str = ""
     _before: int = 0
+    _train_done: int = 0
+    _train_total: int = 0
     _bar_start: float = 0.0
     _first: tuple[float, float] | None = None
 
@@ -78,9 +80,12 @@ class Position:
         # A test's bar is named after its dataset; what counts here is the split at the end of that name.
         what, done, total = match["what"].strip().rsplit("_", 1)[-1], int(match["done"]), int(match["total"])
         if (what, total) != (self.what, self.total) or done < self.done:
-            if self.is_training:
-                self._before += self.total
             self.what, self.total, self._bar_start = what, total, now
+        if what == "train":
+            # A validation's bar comes between two states of the same training bar; only a new stage starts lower.
+            if total != self._train_total or done < self._train_done:
+                self._before += self._train_total
+            self._train_done, self._train_total = done, total
         self.done, self.terms = done, (match["terms"] or "").strip()
         if self._first is None and self.fraction > 0:
             # A continued cell does not start at 0: its pace counts from the first state that was seen.
@@ -93,7 +98,7 @@ class Position:
     @property
     def trained(self) -> int:
         """Training iterations done, over all stages."""
-        return min(self._before + (self.done if self.is_training else 0), self.iterations)
+        return min(self._before + self._train_done, self.iterations)
 
     @property
     def fraction(self) -> float:

@@ -191,7 +191,7 @@ class StageDriver:
         return self.original["clip_grad_norm"](named_parameters, *args, **kwargs)
 
     def _after_step(self, optimizer, args, kwargs) -> None:
-        self.hml.on_step()
+        self.hml.on_step(self.iteration)
         if self.interrupt.requested():
             self.save_now()
             self.interrupt.leave(self.stage, self.iteration)

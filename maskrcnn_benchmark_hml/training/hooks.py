@@ -19,6 +19,7 @@ from .teacher import Teacher
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _MAX_BAD_STEPS = 50
+_LOG_EVERY = 200
 
 
 class HML:
@@ -40,6 +41,7 @@ class HML:
         self.teacher: Teacher | None = None
         self.tracker: ImportanceTracker | None = None
         self.reconstruction: ModelReconstruction | None = None
+        self.data: StageData | None = None
         self.bad_steps = 0
         self._recorded = False
         self._weights: torch.Tensor | None = None
@@ -99,6 +101,7 @@ class HML:
 
     def on_data(self, data: StageData) -> None:
         """The stage's label counts are known: set l_new's class weights (eq. 4)."""
+        self.data = data
         counts = torch.as_tensor(data.counts, dtype=torch.float64)
         if self.hml.LOSS.BACKGROUND_COUNT >= 0:
             counts[0] = self.hml.LOSS.BACKGROUND_COUNT
@@ -155,19 +158,23 @@ class HML:
             self.reconstruction.add_gradient_()
         return True
 
-    def on_step(self) -> None:
-        """The optimizer has moved the parameters: record eq. 11's contribution."""
+    def on_step(self, iteration: int) -> None:
+        """The optimizer has moved the parameters: record eq. 11's contribution; sometimes log MR's value (eq. 12)."""
         if self._recorded:
             self.tracker.record_step()
         self._recorded = False
+        if self.reconstruction is not None and iteration % _LOG_EVERY == 0:
+            _log.info("HML: iteration %d: MR %.3e, times lambda %.3e", iteration, value := self.reconstruction.value(),
+                      self.hml.MR.WEIGHT * value)
 
     # -- end and restart --------------------------------------------------------------------------------------------
 
     def on_stage_end(self, head: nn.Module, provenance: dict) -> StageMemory:
         """What this stage hands to the next."""
         fisher, omega = self.tracker.finish()
+        kept = {"images": self.data.images, "relations": self.data.relations, "steps": self.tracker.steps}
         weights = {name: t.detach().cpu().clone() for name, t in head.state_dict().items()}
-        return StageMemory(self.stage.index, weights, fisher, omega, provenance)
+        return StageMemory(self.stage.index, weights, fisher, omega, {**provenance, **kept})
 
     def state_dict(self) -> dict:
         return {"stage": self.stage.index, "bad_steps": self.bad_steps, "tracker": self.tracker.state_dict()}

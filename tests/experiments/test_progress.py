@@ -38,6 +38,10 @@ def position(*lines, iterations=10, now=0.0):
     return at
 
 
+def test_a_validation_between_two_states_of_one_stage_adds_nothing():
+    assert position(bar(5, 10), bar(1, 4, "VG_val"), bar(4, 4, "VG_val"), bar(6, 10), iterations=30).trained == 6
+
+
 @pytest.mark.parametrize("text", [bar(1, 9, terms=""), " 10%|#  | 1/10 [00:01<?, ?it/s]", bar(1, 9, "validate")])
 def test_forms_of_a_bar(text):
     assert position(text).done == 1

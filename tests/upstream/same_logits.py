@@ -1,7 +1,7 @@
 """A predictor here and in SGB: same parameter names, same logits, same triplets in the same order.
 
 Both benchmarks are called ``maskrcnn_benchmark``, so each runs in a process of its own: this file is also the script
-that they run, ``python same_logits.py embedded|SGB_FOLDER in.pt out.pt``.
+that they run, ``python same_logits.py embedded|SGB_FOLDER JOB in.pt out.pt``.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ SIZES = [(160, 120), (128, 96), (130, 130), (128, 96)]
 OBJECTS = [9, 5, 7, 1]
 
 
-def relation_head(root: str, content: dict):
-    """The relation head of the benchmark at ``root``, in eval mode, and its BoxList class."""
+def choose(root: str) -> None:
+    """Makes ``maskrcnn_benchmark`` the one at ``root``."""
     sys.path.insert(0, str(REPO))
     if root == "embedded":
         sys.path.insert(0, str(REPO / "maskrcnn_benchmark_hml" / "embedded"))
@@ -49,6 +49,11 @@ def relation_head(root: str, content: dict):
         from maskrcnn_benchmark_hml.compat.installer import install
 
         install(root)
+
+
+def relation_head(root: str, content: dict):
+    """The relation head of the benchmark at ``root``, in eval mode, and its BoxList class."""
+    choose(root)
     from maskrcnn_benchmark.config import cfg
     from maskrcnn_benchmark.modeling.roi_heads.relation_head import relation_head, roi_relation_predictors
     from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -58,6 +63,9 @@ def relation_head(root: str, content: dict):
     head = relation_head.build_roi_relation_head(cfg, CHANNELS)
     if content["state"] is None:
         content["state"] = randomised(head.state_dict())
+        for name, factor in content.get("scale", {}).items():
+            content["state"][name].mul_(factor)
+        content["state"] = {name: value.clone() for name, value in content["state"].items()}
     head.load_state_dict(content["state"], strict=True)
     return head.eval(), BoxList
 
@@ -92,17 +100,20 @@ def inputs() -> dict:
     return {"features": features, "images": images}
 
 
-@torch.no_grad()
-def run(root: str, source: str, destination: str) -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    content = torch.load(source, weights_only=True)
-    head, box_list = relation_head(root, content)
+def proposals_of(content: dict, box_list: type) -> list:
     boxes = []
     for image, size in zip(content["images"], SIZES):
         boxes.append(box_list(image["boxes"], size))
         boxes[-1].add_field("labels", image["labels"])
         boxes[-1].add_field("predict_logits", image["predict_logits"])
+    return boxes
+
+
+@torch.no_grad()
+def graph(root: str, content: dict) -> dict:
+    """Logits and ranked triplets of the four images."""
+    head, box_list = relation_head(root, content)
+    boxes = proposals_of(content, box_list)
     batches = [range(4)] if content["batched"] else [[0], [1], [2], [3]]
     result = {key: [] for key in ("relation", "object", "triplets", "scores", "labels", "ranking")}
     result["state"] = content["state"]
@@ -123,29 +134,95 @@ def run(root: str, source: str, destination: str) -> None:
             result["labels"].append(found.get_field("pred_labels").clone())
             pair_score = found.get_field("pred_scores")[found.get_field("rel_pair_idxs")].prod(1)
             result["ranking"].append(pair_score * result["scores"][-1][:, 1:].max(1).values)
-    torch.save(result, destination)
+    return result
 
 
-def in_process(root: str, content: dict, folder: Path) -> dict:
+def gradients(root: str, content: dict) -> dict:
+    """One training step of the predictor on all pairs: its own losses, the gradients and the buffers afterwards."""
+    head, box_list = relation_head(root, content)
+    boxes, features = proposals_of(content, box_list), content["features"]
+    pairs = head.samp_processor.prepare_test_pairs(features[0].device, boxes)
+    with torch.no_grad():
+        regions = head.box_feature_extractor(features, boxes)
+        unions = head.union_feature_extractor(features, boxes, pairs)
+    predictor = head.predictor.train()
+    related = [(torch.arange(n * n).view(n, n) % 3 == 0).long() for n in OBJECTS]
+    objects, relations, losses = predictor(boxes, pairs, None, related, regions, unions)
+    size = content["object_scale"]
+    total = torch.cat(list(relations)).square().mean() + (torch.cat(list(objects)) / size).square().mean()
+    (total + sum(losses.values())).backward()
+    return {
+        "state": content["state"],
+        "losses": {name: loss.detach() for name, loss in losses.items()},
+        "gradients": {name: p.grad for name, p in predictor.named_parameters() if p.grad is not None},
+        "buffers": dict(predictor.named_buffers()),
+    }
+
+
+def trees(root: str, content: dict) -> dict:
+    """Per score matrix (n, n) the rows (n, 2) of each object's left and right child, -1 where there is none."""
+    choose(root)
+    if root == "embedded":
+        from maskrcnn_benchmark.modeling.roi_heads.relation_head.padding import Padding
+        from maskrcnn_benchmark.modeling.roi_heads.relation_head.trees import grow_forest
+
+        counts = [len(s) for s in content["scores"]]
+        padding = Padding(counts, torch.device("cpu"))
+        size = padding.size
+        padded = torch.stack([torch.nn.functional.pad(s, (0, size - len(s)) * 2, value=2.0) for s in content["scores"]])
+        forest = grow_forest(padded, padding)
+        levels = (*forest.order.split(forest.sizes), torch.empty(0, dtype=torch.int64))
+        children = torch.full((sum(counts), 2), -1)
+        for level, below, places in zip(levels, levels[1:], forest.children):
+            children[level] = torch.cat((below, torch.tensor([-1])))[places].view(-1, 2)
+        first = torch.tensor(counts).cumsum(0) - torch.tensor(counts)
+        own = children.split(counts)
+        return {"children": [torch.where(c < 0, c, c - start) for c, start in zip(own, first)]}
+
+    from maskrcnn_benchmark.modeling.roi_heads.relation_head import utils_vctree
+    from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+    def fill(node, rows: torch.Tensor) -> torch.Tensor:
+        for side, child in enumerate((node.left_child, node.right_child)):
+            if child is not None:
+                rows[node.index, side] = child.index
+                fill(child, rows)
+        return rows
+
+    boxes = [BoxList(torch.rand(len(s), 4), (9, 9)) for s in content["scores"]]
+    for proposal in boxes:
+        proposal.add_field("labels", torch.ones(len(proposal), dtype=torch.int64))
+    forest = utils_vctree.arbForest_to_biForest(utils_vctree.generate_forest(content["scores"], boxes, "predcls"))
+    return {"children": [fill(root, torch.full((len(s), 2), -1)) for root, s in zip(forest, content["scores"])]}
+
+
+def run(root: str, job: str, source: str, destination: str) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    content = torch.load(source, weights_only=True)
+    torch.save({"graph": graph, "gradients": gradients, "trees": trees}[job](root, content), destination)
+
+
+def in_process(root: str, job: str, content: dict, folder: Path) -> dict:
+    """What ``job`` returns in a process of its own."""
     source, destination = folder / "in.pt", folder / "out.pt"
     torch.save(content, source)
-    command = [sys.executable, __file__, root, str(source), str(destination)]
+    command = [sys.executable, __file__, root, job, str(source), str(destination)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(destination, weights_only=True)
 
 
-def compare(folder: Path, task: str, batched: bool, extra: dict) -> dict:
-    """Asserts that both benchmarks give the same graph from the same random weights; the embedded one's result.
+def both(job: str, content: dict, folder: Path) -> tuple[dict, dict]:
+    """Results of the embedded benchmark and of SGB, which takes over the weights of the first."""
+    ours = in_process("embedded", job, content, folder)
+    return ours, in_process(str(Path(SGB).resolve()), job, {**content, "state": ours.get("state")}, folder)
 
-    Args:
-        folder: for the files that the processes exchange.
-        task: predcls or sgcls.
-        batched: all four images at once, else one by one.
-        extra: config options on top of ``OPTIONS``.
-    """
+
+def content_of(task: str, extra: dict, **more: object) -> dict:
+    """Input of a job: random maps, boxes and statistics."""
     generator = torch.Generator().manual_seed(2)
-    content = {
+    return {
         **inputs(),
         "options": {**OPTIONS, HEAD + "USE_GT_OBJECT_LABEL": task == "predcls", **extra},
         "statistics": {
@@ -155,10 +232,20 @@ def compare(folder: Path, task: str, batched: bool, extra: dict) -> dict:
             "att_classes": ["__background__", "red"],
         },
         "state": None,
-        "batched": batched,
+        **more,
     }
-    ours = in_process("embedded", content, folder)
-    theirs = in_process(str(Path(SGB).resolve()), {**content, "state": ours["state"]}, folder)
+
+
+def compare(folder: Path, task: str, batched: bool, extra: dict) -> None:
+    """Asserts that both benchmarks give the same graph from the same random weights.
+
+    Args:
+        folder: for the files that the processes exchange.
+        task: predcls or sgcls.
+        batched: all four images at once, else one by one.
+        extra: config options on top of ``OPTIONS``.
+    """
+    ours, theirs = both("graph", content_of(task, extra, batched=batched), folder)
     assert sum(len(r) for r in ours["relation"]) == 9 * 8 + 5 * 4 + 7 * 6 + 1
     for here, there in zip(ours["relation"] + ours["object"], theirs["relation"] + theirs["object"]):
         torch.testing.assert_close(here, there, rtol=0, atol=1e-4)
@@ -170,7 +257,6 @@ def compare(folder: Path, task: str, batched: bool, extra: dict) -> dict:
         # Only rounding may swap two triplets: their scores are then all but equal.
         place = {tuple(row): i for i, row in enumerate(there.tolist())}
         assert all(abs(score[i] - score[place[tuple(row)]]) < 1e-6 for i, row in enumerate(here.tolist()))
-    return ours
 
 
 def _lexical(rows: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,8 @@ from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.make_layers import init_normal, init_xavier
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_motifs import FrequencyBias, LSTMContext
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_transformer import TransformerContext
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_vctree import VCTreeLSTMContext
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.tree_scores import pair_loss
 from maskrcnn_benchmark.modeling.utils import global_pair_index, lookup
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -157,6 +159,42 @@ class TransformerPredictor(PairPredictor):
         pair_rep = self.with_vision(self.of_pairs(self.post_cat, edges, pairs), union_features)
         rel_dists = self.rel_compress(pair_rep) + self.of_pairs(self.ctx_compress, edges, pairs)
         return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), {}
+
+
+@registry.ROI_RELATION_PREDICTOR.register("VCTreePredictor")
+class VCTreePredictor(PairPredictor):
+    """Tree contexts. In training the trees' pair scores learn which objects are related.
+
+    logits = W_r(r_so * u_so) + b(class s, class o), with the rectified halves of W_e as head and tail.
+    """
+
+    def __init__(self, config: CfgNode, in_channels: int) -> None:
+        statistics = get_dataset_statistics(config)
+        context_layer = VCTreeLSTMContext(config, statistics["obj_classes"], statistics, in_channels)
+        super().__init__(config, statistics, context_layer, use_bias=True)
+        self.ctx_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
+
+    def forward(
+        self,
+        proposals: Sequence[BoxList],
+        rel_pair_idxs: Sequence[Tensor],
+        rel_labels: Sequence[Tensor] | None,
+        rel_binarys: Sequence[Tensor] | None,
+        roi_features: Tensor,
+        union_features: Tensor | None,
+        logger: Logger | None = None,
+    ) -> Prediction:
+        """Logits of all boxes and pairs; in training the loss ``binary_loss`` of the pair scores.
+
+        Arguments as for :class:`MotifPredictor`, and ``rel_binarys``: per image (N_i, N_i), see :func:`pair_loss`.
+        """
+        obj_dists, obj_preds, edge_ctx, scores = self.context_layer(roi_features, proposals, rel_pair_idxs)
+        num_objs = [len(p) for p in proposals]
+        pairs = global_pair_index(rel_pair_idxs, num_objs)
+        pair_rep = self.of_pairs(self.post_cat, self.post_emb(edge_ctx).relu(), pairs)
+        rel_dists = self.ctx_compress(self.with_vision(pair_rep, union_features))
+        losses = {"binary_loss": pair_loss(scores, rel_binarys)} if self.training else {}
+        return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), losses
 
 
 def check_predictor_name(cfg: CfgNode) -> None:

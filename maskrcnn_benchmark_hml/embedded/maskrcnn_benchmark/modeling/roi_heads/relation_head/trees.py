@@ -1,0 +1,130 @@
+"""Trees over the objects of each image (Tang et al., Learning to Compose Dynamic Tree Structures, CVPR 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.padding import Padding
+from torch import Tensor
+
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Forest:
+    """One binary tree per image, all of them cut into levels: roots, their children, and so on.
+
+    Attributes:
+        order: (N,) objects of the batch, level after level.
+        inverse: (N,) so that ``x[order][inverse]`` is ``x``.
+        sizes: objects per level.
+        above: per level but the first, (n,) place of each object's parent in the level above.
+        children: per level, (2 n,) places of each object's left and right child in the level below; where there is no
+            child, the place just past that level's end.
+    """
+
+    order: Tensor
+    inverse: Tensor
+    sizes: list[int]
+    above: tuple[Tensor, ...]
+    children: tuple[Tensor, ...]
+
+
+def grow_forest(scores: Tensor, padding: Padding) -> Forest:
+    """The binary trees of a batch, for the pair scores (B, n, n) of which only the cells of objects count."""
+    parent, rank = max_spanning_trees(scores.detach().float().cpu().numpy(), np.array(padding.counts))
+    return cut_into_levels(binary_children(parent, rank), scores.device)
+
+
+def max_spanning_trees(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grows a tree in every image from the object of the highest mean score, by the strongest link each time (Prim).
+
+    Link scores are directed: scores[b, i, j] is that of j as a child of i. Of equal links that of the object joined
+    earlier wins, then that to the object of the lower index. All images grow together, one object each per step.
+
+    Args:
+        scores: (B, n, n).
+        counts: (B,) objects per image; the rest of each block is ignored.
+
+    Returns:
+        (N,) parent of each object, as rows of the batch's objects, ``NONE`` for roots; and (N,) the step at which it
+        joined, 0 for roots.
+    """
+    size, images = scores.shape[1], np.arange(len(scores))
+    inside = np.arange(size) < counts[:, None]
+    mean = np.where(inside[:, None], scores, 0).sum(2) / counts[:, None].astype(scores.dtype)
+    root = np.where(inside, mean, -np.inf).argmax(1)
+
+    rank = np.zeros((len(scores), size), dtype=np.int64)
+    joined = np.zeros_like(rank)  # object that joined at each step
+    joined[:, 0] = root
+    outside = inside.copy()
+    outside[images, root] = False
+    best = scores[images, root]  # strongest link from the tree to each object, and the step at which its parent joined
+    by = np.zeros_like(rank)
+    for step in range(1, size):
+        link = np.where(outside, best, -np.inf)
+        strongest = outside & (link == link.max(1, keepdims=True))
+        # An object that does not compete comes after all that do; one that is no candidate, last.
+        new = np.where(strongest, by, np.where(outside, size, size + 1)).argmin(1)
+        growing = counts > step
+        rank[images, new] = np.where(growing, step, rank[images, new])
+        joined[:, step] = new
+        outside[images, new] &= ~growing
+        links = scores[images, new]
+        stronger = outside & (links > best)
+        best, by = np.where(stronger, links, best), np.where(stronger, step, by)
+
+    first = (counts.cumsum() - counts)[:, None]
+    parent = first + np.take_along_axis(joined, by, 1)
+    parent[images, root] = NONE
+    return parent[inside], rank[inside]
+
+
+def binary_children(parent: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Left child = first child, right child = next sibling, siblings in the order in which they joined.
+
+    Args:
+        parent: (N,) rows, ``NONE`` for roots.
+        rank: (N,) distinct within a tree.
+
+    Returns:
+        (N, 2) rows of the left and the right child, ``NONE`` where there is none.
+    """
+    children = np.full((len(parent), 2), NONE)
+    siblings = np.lexsort((rank, parent))[np.count_nonzero(parent == NONE) :]
+    of = parent[siblings]
+    first = np.ones(len(siblings), dtype=bool)
+    first[1:] = of[1:] != of[:-1]
+    children[of[first], 0] = siblings[first]
+    later = np.flatnonzero(~first)
+    children[siblings[later - 1], 1] = siblings[later]
+    return children
+
+
+def cut_into_levels(children: np.ndarray, device: torch.device) -> Forest:
+    """The forest of (N, 2) children; objects that are nobody's child are roots."""
+    is_child = np.zeros(len(children), dtype=bool)
+    is_child[children[children != NONE]] = True
+    level = np.flatnonzero(~is_child)
+    levels, above, slots = [], [], []
+    while len(level):
+        levels.append(level)
+        below = children[level]
+        there = below != NONE
+        level = below[there]
+        slot = np.full(below.shape, len(level))
+        slot[there] = np.arange(len(level))
+        slots.append(slot.ravel())
+        above.append(there.nonzero()[0])
+    sizes = [len(level) for level in levels]
+    order, above, slots = (torch.from_numpy(np.concatenate(x)).to(device) for x in (levels, above, slots))
+    return Forest(
+        order,
+        torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=device)),
+        sizes,
+        above.split(sizes[1:]),
+        slots.split([2 * size for size in sizes]),
+    )

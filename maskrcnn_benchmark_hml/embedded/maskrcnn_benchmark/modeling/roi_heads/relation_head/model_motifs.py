@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["DecoderRNN", "FrequencyBias", "LSTMContext"]
 
 POSITION_DIM = 128
-LATE_NMS = 0.5  # IoU from which two detected boxes cannot carry one class into the edge context
 AVERAGE_RATIO = 0.0005  # weight of a step in the running means of the untreated features
 
 
@@ -43,6 +42,7 @@ class LSTMContext(nn.Module):
         head = config.MODEL.ROI_RELATION_HEAD
         self.labels_given = head.USE_GT_BOX and head.USE_GT_OBJECT_LABEL
         self.boxes_given = head.USE_GT_BOX
+        self.nms_thresh = config.TEST.RELATION.LATER_NMS_PREDICTION_THRES
         self.num_obj_classes = len(obj_classes)
         self.embed_dim, self.hidden_dim, self.obj_dim = head.EMBED_DIM, head.CONTEXT_HIDDEN_DIM, in_channels
 
@@ -103,7 +103,7 @@ class LSTMContext(nn.Module):
             obj_dists, obj_preds = obj_dists.index_select(0, inverse), obj_preds[inverse]
             if not (self.boxes_given or self.training):
                 places = [p.get_field("boxes_per_cls") for p in proposals]
-                obj_preds = late_nms_per_image(places, obj_dists.split([len(p) for p in proposals]), LATE_NMS)
+                obj_preds = late_nms_per_image(places, obj_dists.split([len(p) for p in proposals]), self.nms_thresh)
 
         edges = torch.cat((self.obj_embed2(obj_preds[order]), roi_features.index_select(0, order), encoded), 1)
         edge_ctx = self.lin_edge_h(self.edge_ctx_rnn(PackedSequence(edges, batch_sizes))[0].data)

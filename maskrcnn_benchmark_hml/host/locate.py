@@ -56,6 +56,12 @@ def is_benchmark(folder: Path) -> bool:
     return (folder / "maskrcnn_benchmark").is_dir() and (folder / "tools" / "relation_train_net.py").is_file()
 
 
+def checkout_below(folder: Path) -> str:
+    """``; did you mean ...?`` if a folder directly below is a checkout (some forks keep it one level down), else ""."""
+    below = sorted(p for p in folder.glob("*") if p.is_dir() and is_benchmark(p))
+    return f"; did you mean {below[0]}?" if below else ""
+
+
 def locate(sgb: str | None = None) -> Benchmark:
     """Find the benchmark to drive.
 
@@ -69,7 +75,7 @@ def locate(sgb: str | None = None) -> Benchmark:
         if not is_benchmark(root):
             raise HMLError(
                 f"{how} {given} is not a Scene-Graph-Benchmark checkout (it lacks maskrcnn_benchmark/ or "
-                "tools/relation_train_net.py); give the folder that holds both"
+                f"tools/relation_train_net.py); give the folder that holds both{checkout_below(root)}"
             )
         return Benchmark(root, root == embedded_root(), how)
     here = Path.cwd()

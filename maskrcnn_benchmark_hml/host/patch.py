@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
-from .locate import is_benchmark
+from .locate import checkout_below, is_benchmark
 
 SCRIPT = Path("tools") / "relation_train_net.py"
 LINES = ("import maskrcnn_benchmark_hml.host.inline as _hml; _hml.start(globals())", "_hml.wrap(globals())")
@@ -136,7 +136,10 @@ def script_of(folder: str | Path) -> Path:
         HMLError: the folder is no checkout.
     """
     if not is_benchmark(Path(folder)):
-        raise HMLError(f"{folder} is no Scene-Graph-Benchmark checkout (it lacks {SCRIPT}); give the checkout's folder")
+        raise HMLError(
+            f"{folder} is no Scene-Graph-Benchmark checkout (it lacks {SCRIPT}); give the checkout's folder"
+            f"{checkout_below(Path(folder))}"
+        )
     return (Path(folder) / SCRIPT).resolve()
 
 

@@ -77,7 +77,10 @@ def test_packages_of_the_fork(tmp_path, tiny_vg, capsys):
 
 def test_no_checkout_is_bad_input(tmp_path, capsys):
     code, said = doctor(capsys, "--sgb", tmp_path)
-    assert code == 2 and "is not a Scene-Graph-Benchmark checkout" in said
+    assert code == 2 and "is not a Scene-Graph-Benchmark checkout" in said and "did you mean" not in said
+    below = make_checkout(tmp_path / "sg-benchmark")  # CogTree keeps it there
+    assert f"did you mean {below}?" in doctor(capsys, "--sgb", tmp_path)[1]
+    assert cli.main(["patch", "check", str(tmp_path)]) == 2 and f"did you mean {below}?" in capsys.readouterr().err
 
 
 def test_the_host_is_neither_imported_nor_run(tmp_path, tiny_vg):

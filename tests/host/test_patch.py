@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -195,6 +196,13 @@ def test_without_git_it_still_works(checkout, capsys, monkeypatch):
 def test_no_checkout(tmp_path, capsys):
     code, said = run(capsys, "check", tmp_path)
     assert code == 2 and "is no Scene-Graph-Benchmark checkout" in said
+
+
+def test_the_sample_in_patches_is_what_is_put_in():
+    sample = (Path(__file__).parents[2] / "patches" / "two-lines.patch").read_text().splitlines()
+    expected = [line[1:].replace("<digest>", "") for line in sample if line.startswith("+") and "hml patch" in line]
+    added = [line[:-16] for line in patched(PLAIN.encode()).decode().splitlines() if "# hml patch" in line]
+    assert added == expected and len(added) == 2
 
 
 def test_loaded_as_a_module_the_lines_do_nothing(tmp_path):

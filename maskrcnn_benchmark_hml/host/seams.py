@@ -27,6 +27,7 @@ OPTIONAL_SEAMS = {
 #: Attribute paths on the model.
 RELATION_HEAD = "roi_heads.relation"
 HEAD_SEAMS = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
+DECODER = "decoder_rnn"
 SAMPLERS = ("gtbox_relsample", "detect_relsample")
 #: Parameters under the relation head that F, Omega and MR act on, and those added by HML.MR.EXTRACTORS.
 TRACKED = ("predictor.",)
@@ -88,6 +89,20 @@ def relation_head(model: nn.Module) -> nn.Module:
 def uses_union(head: nn.Module) -> bool:
     """Whether the predictor is given union features."""
     return bool(getattr(head, "use_union_box", True)) and hasattr(head, "union_feature_extractor")
+
+
+def teacher_reads_labels(predictor: nn.Module) -> None:
+    """Let MOTIFS' decoder in a frozen predictor take the objects' labels from the proposals, as the student's does.
+
+    In eval mode it decodes one image at a time, asserts that, and needs test-time fields of the proposals. Tree
+    decoders (no ``labels`` argument) stay in eval: in train mode they would draw labels at random.
+    """
+    for name, module in list(predictor.named_modules()):
+        inner, _, leaf = name.rpartition(".")
+        if leaf == DECODER and "labels" in inspect.signature(module.forward).parameters:
+            module.training = True
+            module.rnn_drop = 0.0
+            predictor.get_submodule(inner).training = True  # the flag alone: the layers below stay in eval
 
 
 def argument(function: Callable, name: str, position: int, args: Sequence, kwargs: Mapping) -> Any:

@@ -106,19 +106,29 @@ def mini_vg(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run_host(sgb, mini_vg, tmp_path) -> Callable[..., SimpleNamespace]:
-    """Runs a script of the checkout under the shims, with the small config; ``ranks`` > 1 through a launcher."""
+def small_config(tmp_path) -> Path:
+    """The small config as a file."""
     config = tmp_path / "small.yaml"
     config.write_text(CONFIG)
-    # No bytecode, and output elsewhere: the checkout stays as it is.
-    environ = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return config
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """No bytecode, so that the checkout stays as it is; our package from this tree; one thread."""
+    return {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture
+def run_host(sgb, mini_vg, small_config, environ, tmp_path) -> Callable[..., SimpleNamespace]:
+    """Runs a script of the checkout under the shims, with the small config; ``ranks`` > 1 through a launcher."""
 
     def run(script: str, *options: str, launcher: str = "", ranks: int = 1) -> SimpleNamespace:
         head = [sys.executable]
         if launcher:
             head += ["-m", launcher, f"--nproc_per_node={ranks}", "--master_port=29577"]
         head += ["-m", "maskrcnn_benchmark_hml.compat", "--sgb", str(sgb), "--data", str(mini_vg)]
-        tail = ["--config-file", str(config), *options, "OUTPUT_DIR", str(tmp_path / "out")]
+        tail = ["--config-file", str(small_config), *options, "OUTPUT_DIR", str(tmp_path / "out")]
         done = subprocess.run([*head, script, *tail], capture_output=True, text=True, env=environ, cwd=tmp_path)
         return SimpleNamespace(code=done.returncode, text=done.stdout + done.stderr, out=tmp_path / "out")
 

@@ -91,7 +91,8 @@ def demo_cells(config: Path, data: Path, out: Path, seeds: Sequence[int], profil
         "class_balanced": (*staged, "HML.CONTROL", "class_balanced"),
         "hml": staged,
     }
-    common = ("SOLVER.MAX_ITER", str(total), *class_counts(data))
+    # Three validations a run, however long it is: they would take a third of the time of a short one.
+    common = ("SOLVER.MAX_ITER", str(total), "SOLVER.VAL_PERIOD", str(max(total // 3, 1)), *class_counts(data))
     cells = []
     for seed in seeds:
         for run in RUNS:

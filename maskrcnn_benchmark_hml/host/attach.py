@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,13 +185,17 @@ class StageDriver:
     # -- step -------------------------------------------------------------------------------------------------------
 
     def _clip_grad_norm(self, named_parameters, *args, **kwargs):
-        named_parameters = list(named_parameters)
-        if not self.hml.on_gradients():
-            _log.warning("HML: iteration %d: a gradient holds inf or NaN; the step is skipped", self.iteration)
-            for _, parameter in named_parameters:
-                parameter.grad = None
-            return float("nan")
-        return self.original["clip_grad_norm"](named_parameters, *args, **kwargs)
+        named_parameters, norm = list(named_parameters), math.nan
+        if self.hml.on_gradients():
+            norm = self.original["clip_grad_norm"](named_parameters, *args, **kwargs)
+            if norm is None or math.isfinite(norm):
+                return norm
+            # One inf in a parameter that is not tracked. Hosts now hold 0 * inf = NaN gradients; the step must not be.
+            self.hml.on_skipped()
+        _log.warning("HML: iteration %d: a gradient holds inf or NaN; the step is skipped", self.iteration)
+        for _, parameter in named_parameters:
+            parameter.grad = None
+        return norm
 
     def _after_step(self, optimizer, args, kwargs) -> None:
         self.hml.on_step(self.iteration)

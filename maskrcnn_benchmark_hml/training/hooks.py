@@ -149,19 +149,28 @@ class HML:
         """
         self._recorded = self.tracker.record_gradients()
         if not self._recorded:
-            self.bad_steps += 1
-            if self.bad_steps >= _MAX_BAD_STEPS:
-                raise HMLError(f"the gradients held inf or NaN {_MAX_BAD_STEPS} times in a row; lower SOLVER.BASE_LR")
+            self._count_bad_step()
             return False
-        self.bad_steps = 0
         if self.reconstruction is not None:
             self.reconstruction.add_gradient_()
         return True
+
+    def on_skipped(self) -> None:
+        """The step whose gradients ``on_gradients`` took is not done: a gradient outside F holds inf or NaN."""
+        self.tracker.discard_step()
+        self._recorded = False
+        self._count_bad_step()
+
+    def _count_bad_step(self) -> None:
+        self.bad_steps += 1
+        if self.bad_steps >= _MAX_BAD_STEPS:
+            raise HMLError(f"the gradients held inf or NaN {_MAX_BAD_STEPS} times in a row; lower SOLVER.BASE_LR")
 
     def on_step(self, iteration: int) -> None:
         """The optimizer has moved the parameters: record eq. 11's contribution; sometimes log MR's value (eq. 12)."""
         if self._recorded:
             self.tracker.record_step()
+            self.bad_steps = 0
         self._recorded = False
         if self.reconstruction is not None and iteration % _LOG_EVERY == 0:
             _log.info("HML: iteration %d: MR %.3e, times lambda %.3e", iteration, value := self.reconstruction.value(),

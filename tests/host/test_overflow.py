@@ -1,0 +1,72 @@
+"""One gradient with inf in it: the step is not done, F and Omega do not know of it, the run goes on."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from maskrcnn_benchmark_hml.host import attach
+from maskrcnn_benchmark_hml.host.launch import run_script
+
+from .conftest import run_options
+
+BAD, LAST = 3, 5
+
+
+@pytest.fixture
+def states(monkeypatch):
+    """Parameters, F and the contributions to Omega before each forward of stage 2."""
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    original = attach.StageDriver._before_forward
+
+    def before(self, model, inputs):
+        if model.training and self.stage.index == 2:
+            tracker = self.hml.tracker.state_dict()
+            state = {f"parameter {name}": p.detach().clone() for name, p in model.named_parameters()}
+            state.update({name: tracker[name].clone() for name in ("fisher", "contributions", "start")})
+            seen[self.iteration + 1] = {**state, "steps": torch.tensor(tracker["steps"])}
+        return original(self, model, inputs)
+
+    monkeypatch.setattr(attach.StageDriver, "_before_forward", before)
+    return seen
+
+
+def inject(monkeypatch, prefix: str, value: float) -> None:
+    """Put ``value`` into the gradient of the first parameter below ``prefix``, in iteration BAD of stage 2."""
+    original = attach.StageDriver._build_model
+
+    def build(self, *args, **kwargs):
+        model = original(self, *args, **kwargs)
+        parameter = next(p for name, p in model.named_parameters() if name.startswith(prefix) and p.requires_grad)
+
+        def spoil(gradient):
+            if self.stage.index == 2 and self.iteration == BAD:
+                gradient = gradient.clone()
+                gradient.view(-1)[0] = value
+            return gradient
+
+        parameter.register_hook(spoil)
+        return model
+
+    monkeypatch.setattr(attach.StageDriver, "_build_model", build)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("part", "value"), [("predictor.", math.inf), ("predictor.", math.nan), ("union_feature_extractor.", math.inf)]
+)
+def test_the_step_is_not_done(tiny_vg, tmp_path, monkeypatch, states, dtype, part, value):
+    inject(monkeypatch, f"roi_heads.relation.{part}", value)
+    words = ["HML.STAGES.ITERATIONS", f"1,{LAST}", "DTYPE", dtype, "SOLVER.TO_VAL", "False"]
+    options = run_options(tiny_vg, tmp_path / "out", *words)
+    run_script(options[2], options[3:], data=options[1])
+    assert sorted(states) == list(range(1, LAST + 1))
+    before, after = states[BAD], states[BAD + 1]
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    for earlier in (BAD - 1, BAD + 1):  # the steps around it are done
+        moved = {name for name in before if not torch.equal(states[earlier][name], states[earlier + 1][name])}
+        assert {"fisher", "contributions", "steps"} < moved and any(name.startswith("parameter") for name in moved)
+    final = torch.load(tmp_path / "out" / "model_final.pth", map_location="cpu", weights_only=False)["model"]
+    assert all(bool(torch.isfinite(t).all()) for t in final.values() if t.is_floating_point())

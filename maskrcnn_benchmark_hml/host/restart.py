@@ -7,20 +7,42 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..errors import HMLError
 from ..training.checkpoint import plain, read_state, write_state, write_text_atomic
+from ..training.hooks import HML
+from ..training.stages import Stage
 from .plan import resolve_checkpoint
-
-if TYPE_CHECKING:
-    from .attach import StageDriver
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _ASIDE = ".part"
 
 
-def checkpointer_class(base: type, driver: StageDriver) -> type:
+class Restartable(Protocol):
+    """What a restart reads and sets of the stage that is driven.
+
+    Attributes:
+        cfg, stage, hml: the stage's config, the stage, and the method's state.
+        original: the script's own globals by seam name.
+        world: number of processes.
+        head, scheduler, checkpointer: the student's relation head, the schedule, and the checkpointer made here.
+        iteration: training forwards done. restored_iteration: the same as read from a checkpoint, until made use of.
+    """
+
+    cfg: Any
+    stage: Stage
+    hml: HML
+    original: dict[str, Any]
+    world: int
+    head: Any
+    scheduler: Any
+    checkpointer: Any
+    iteration: int
+    restored_iteration: int | None
+
+
+def checkpointer_class(base: type, driver: Restartable) -> type:
     """The host's checkpointer class with atomic saves and complete restarts.
 
     Order of a save: checkpoint aside, rename, resume file, then ``last_checkpoint``: killed anywhere, the folder still
@@ -63,7 +85,7 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
     return StageCheckpointer
 
 
-def training_state(driver: StageDriver) -> dict[str, Any]:
+def training_state(driver: Restartable) -> dict[str, Any]:
     """What the host's checkpoint lacks, at this instant (after the step, before validation and schedule)."""
     amp = driver.original.get("amp")
     return {
@@ -74,7 +96,7 @@ def training_state(driver: StageDriver) -> dict[str, Any]:
     }
 
 
-def restore(driver: StageDriver, state: dict[str, Any], extra: dict[str, Any]) -> None:
+def restore(driver: Restartable, state: dict[str, Any], extra: dict[str, Any]) -> None:
     """Put a resume file's content back; the host has loaded weights and optimizer already."""
     if extra.get("iteration") != state["iteration"]:
         raise HMLError(
@@ -90,7 +112,7 @@ def restore(driver: StageDriver, state: dict[str, Any], extra: dict[str, Any]) -
     _log.info("HML: %s resumes after iteration %d", driver.stage.title(), state["iteration"])
 
 
-def finish_iteration(driver: StageDriver, val_loaders: Any) -> bool:
+def finish_iteration(driver: Restartable, val_loaders: Any) -> bool:
     """Do what the interrupted run would have done after its last save: validation if due, then the schedule's step.
 
     Returns:

@@ -67,8 +67,18 @@ def compiled_extension(root: Path) -> bool:
     return not any(next((root / "maskrcnn_benchmark").glob(pattern), None) for pattern in ("_C*.so", "_C*.pyd"))
 
 
+class _MissingName:
+    """A name of such a module: it may be imported, and says what to install when it is called."""
+
+    def __init__(self, remedy: str) -> None:
+        self._remedy = remedy
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ImportError(self._remedy)
+
+
 class _Missing(ModuleType):
-    """A module that may be imported but not used."""
+    """A module that may be imported, by names too (CFA: ``from cv2 import compare``), but not used."""
 
     def __init__(self, name: str, remedy: str) -> None:
         super().__init__(name, f"stand-in: {remedy}")
@@ -77,7 +87,7 @@ class _Missing(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise ImportError(self.__dict__["_remedy"])
+        return _MissingName(self.__dict__["_remedy"])
 
 
 def opencv() -> bool:

@@ -51,5 +51,5 @@ if os.environ.get("HML_DATA"):
     if not _folder.is_dir():
         raise HMLError(f"the dataset folder {_folder} does not exist; give --data a folder made by 'hml data'")
     for _name, _entry in list(DatasetCatalog.DATASETS.items()):
-        if _name.startswith("VG") and "roidb_file" in _entry:
+        if "VG" in _name and "roidb_file" in _entry:  # IETrans: 50VG_stanford_...
             DatasetCatalog.DATASETS[_name] = _move(_entry, _folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,14 @@ import h5py
 from ..datasets.format import check_vg
 from ..datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
 from ..errors import HMLError
-from .finding import BREAKS, OK, Finding
+from .finding import BREAKS, HANDLED, OK, PARTLY, Finding, some
+from .seam_checks import BUILD, SCRIPT
 from .source import PACKAGE, Absent, Source
 
 CATALOG = f"{PACKAGE}/config/paths_catalog.py"
+_PATH = re.compile(
+    r"^/(home|mnt|data\w*|media|root|share|users|Users|workspace)/|^(\./)?datasets/\w|/datasets/.*\.(json|h5|pkl|npy)$"
+)
 _KEYS = ("roidb_file", "dict_file", "image_file", "img_dir")
 
 
@@ -54,7 +59,8 @@ def catalog_places(source: Source) -> Places:
                 entries = _items(node.value, known)
     if "DATA_DIR" not in known:
         raise Absent(f"{CATALOG} gives no plain DATA_DIR")
-    for name in sorted((n for n in entries if n.startswith("VG")), key=lambda n: ("attribute" not in n, n)):
+    chosen = [name for name in entries if "VG" in name]  # IETrans: 50VG_stanford_...
+    for name in sorted(chosen, key=lambda n: ("attribute" not in n, not n.startswith("VG"), n)):
         entry = entries[name]
         if isinstance(entry, ast.Dict):
             values = {key: _text(value, known) for key, value in _items(entry, known).items()}
@@ -108,6 +114,32 @@ def check_data(source: Source, data: str | None) -> Iterator[Finding]:
                           f"predicates, {held.relations['train']:,} relations to train on")
         except HMLError as error:
             yield Finding("dataset folder", BREAKS, str(error))
+
+
+def written_paths(source: Source) -> Iterator[Finding]:
+    """Paths that the training script and what it imports hold as literals, besides the catalog."""
+    lost, relative, fatal = [], [], False
+    for path in sorted(source.files(SCRIPT)):
+        try:
+            tree = source.tree(path)
+        except Absent:
+            continue
+        for node in ast.walk(tree):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if path == CATALOG or "\n" in text or not _PATH.search(text):
+                continue
+            place = f"{path.rpartition('/')[2]}:{node.lineno} {text}"
+            if not (source.root / text).exists():
+                lost.append(place)
+                fatal |= path == BUILD
+            elif not text.startswith("/"):
+                relative.append(place)
+    if relative:
+        yield Finding("data: relative paths", HANDLED, f"{some(relative, 2)}; start the command in {source.root}")
+    if lost:
+        state = BREAKS if fatal else PARTLY
+        yield Finding("data: paths written in", state, f"{some(lost, 2)} do not exist; what opens them will fail: "
+                      "correct them, or link the files there")
 
 
 def three_causes(places: Places) -> Iterator[Finding]:

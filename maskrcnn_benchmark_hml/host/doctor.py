@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from .data_checks import check_data
+from .data_checks import check_data, written_paths
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding
 from .locate import Benchmark, locate
 from .machine_checks import check_machine
@@ -24,7 +24,7 @@ def examine(benchmark: Benchmark, data: str | None) -> dict[str, list[Finding]]:
     source = Source(benchmark.root)
     return {
         "machine": list(check_machine(source, benchmark.embedded)),
-        "seams": list(check_seams(source)),
+        "seams": [*check_seams(source), *(() if benchmark.embedded else written_paths(source))],
         "data": list(check_data(source, data)) if data is not None or not benchmark.embedded else [],
     }
 

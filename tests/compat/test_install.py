@@ -164,8 +164,9 @@ if importlib.util.find_spec("cv2"):
 from maskrcnn_benchmark_hml.compat.installer import install
 install(sys.argv[1])
 import cv2
+from cv2 import compare
 try:
-    cv2.resize
+    cv2.resize(None)
 except ImportError as error:
     print(error)
 """

@@ -14,7 +14,7 @@ from maskrcnn_benchmark_hml.host import machine_checks
 from maskrcnn_benchmark_hml.host.data_checks import catalog_places, folder_places, three_causes
 from maskrcnn_benchmark_hml.host.source import Absent, Source
 
-from .stand_in import CATALOG, PREDICTORS, RELATION_HEAD, SCRIPT, make_checkout
+from .stand_in import BUILD, CATALOG, PREDICTORS, RELATION_HEAD, SCRIPT, make_checkout
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +138,21 @@ def test_the_catalogs_places(tmp_path):
 def test_a_catalog_that_computes_its_paths(tmp_path, old, new):
     with pytest.raises(Absent):
         catalog_places(Source(make_checkout(tmp_path, (CATALOG, old, new))))
+
+
+def test_paths_written_into_the_code(tmp_path, tiny_vg, capsys):
+    edit = "def main():\n    open('datasets/vg/here.json'), open('datasets/gone.json')\n"
+    root = make_checkout(tmp_path / "sgb", (SCRIPT, "def main():\n", edit))
+    (root / "datasets" / "vg").mkdir(parents=True)
+    (root / "datasets" / "vg" / "here.json").touch()
+    code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
+    assert code == 0 and f"here.json; start the command in {root}" in flat(said)
+    assert "gone.json do not exist; what opens them will fail" in flat(said)
+    root = make_checkout(  # FGPL
+        tmp_path / "other", (SCRIPT, "import make_data_loader", "import build, make_data_loader"),
+        (BUILD, "    return []", "    return ['/home/author/vg/image_data.json']"))
+    code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
+    assert code == 1 and "1 to mend (data: paths written in)" in flat(said)
 
 
 def test_no_data_says_where_it_looked(tmp_path, capsys):

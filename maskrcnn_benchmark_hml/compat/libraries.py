@@ -93,7 +93,8 @@ def cuda_calls_on_cpu() -> bool:
     """Cures ``AssertionError: Torch not compiled with CUDA enabled`` and ``RuntimeError: Found no NVIDIA driver``.
 
     Without a CUDA device ``Tensor.cuda()`` and ``Module.cuda()`` return their object and ``torch.cuda.set_device`` and
-    ``synchronize`` do nothing (loss.py, comm.py, the scripts). With a device nothing is patched.
+    ``synchronize`` do nothing (loss.py, comm.py, the scripts). ``x.to(y.get_device())`` (FGPL, SGG-G2S) asks for device
+    -1 then, which means the CPU. With a device nothing is patched.
     """
     if torch.cuda.is_available() or _wrapped(torch.Tensor.cuda):
         return False
@@ -106,6 +107,15 @@ def cuda_calls_on_cpu() -> bool:
     def nothing(*args: Any, **kwargs: Any) -> None:
         return None
 
+    original_to = torch.Tensor.to
+
+    @functools.wraps(original_to)
+    def to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if args and type(args[0]) is int and args[0] < 0:
+            args = ("cpu", *args[1:])
+        return original_to(self, *args, **kwargs)
+
+    torch.Tensor.to = to
     torch.Tensor.cuda = stay
     torch.nn.Module.cuda = stay
     torch.cuda.set_device = nothing

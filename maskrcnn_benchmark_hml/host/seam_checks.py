@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from . import head_checks, seams
-from .finding import BREAKS, FINE, HANDLED, PARTLY, Finding, Result, further
+from .finding import BREAKS, FINE, HANDLED, PARTLY, Finding, Result, further, some
 from .source import PACKAGE, Absent, Source, arguments, assigned, attributes, bound, calls
 
 SCRIPT = "tools/relation_train_net.py"
@@ -19,6 +19,17 @@ VG_METHODS = ("get_groundtruth", "get_statistics", "get_img_info")
 _VG_ARGUMENTS = (
     "transforms", "filter_empty_rels", "num_im", "num_val_im", "filter_duplicate_rels", "filter_non_overlap",
     "flip_aug", "custom_eval", "custom_path",
+)
+
+
+_DEFAULTS = f"{PACKAGE}/config/defaults.py"
+_HEAD = "MODEL.ROI_RELATION_HEAD"
+#: Settings of the host that HML reads.
+KEYS = (
+    "OUTPUT_DIR", "DATASETS.TRAIN", "DATALOADER.ASPECT_RATIO_GROUPING", "SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER",
+    "SOLVER.TO_VAL", "SOLVER.VAL_PERIOD", "SOLVER.SCHEDULE.TYPE", "SOLVER.SCHEDULE.MAX_DECAY_STEP",
+    f"{_HEAD}.BATCH_SIZE_PER_IMAGE", f"{_HEAD}.POSITIVE_FRACTION", f"{_HEAD}.NUM_CLASSES", f"{_HEAD}.PREDICTOR",
+    f"{_HEAD}.USE_GT_OBJECT_LABEL",
 )
 
 
@@ -41,7 +52,11 @@ def script_names(source: Source) -> Result:
 
 
 def settings(source: Source) -> Result:
-    source.tree(f"{PACKAGE}/config/defaults.py")
+    targets = (t for n in ast.walk(source.tree(_DEFAULTS)) if isinstance(n, ast.Assign) for t in n.targets)
+    known = {ast.unparse(t)[len("_C.") :] for t in targets if ast.unparse(t).startswith("_C.")}
+    missing = [key for key in KEYS if known and key not in known]
+    if missing:
+        return BREAKS, f"there is no setting {some(missing)} (HML reads {len(KEYS)} of SGB's); restore SGB's names"
     uses = {type(n.ctx) for n in ast.walk(source.find(SCRIPT, "main")) if isinstance(n, ast.Name) and n.id == "cfg"}
     if "cfg" not in bound(source.tree(SCRIPT)) or ast.Load not in uses or ast.Store in uses:
         return BREAKS, (

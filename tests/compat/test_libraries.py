@@ -104,7 +104,7 @@ def test_a_path_into_the_checkout_is_found_from_anywhere(host, monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a CUDA device nothing is patched")
 def test_cuda_calls_on_cpu(monkeypatch):
-    for owner, name in ((torch.Tensor, "cuda"), (torch.nn.Module, "cuda")):
+    for owner, name in ((torch.Tensor, "cuda"), (torch.Tensor, "to"), (torch.nn.Module, "cuda")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     for name in ("set_device", "synchronize"):
         monkeypatch.setattr(torch.cuda, name, getattr(torch.cuda, name))
@@ -112,6 +112,7 @@ def test_cuda_calls_on_cpu(monkeypatch):
     assert libraries.cuda_calls_on_cpu() is False
     tensor, linear = torch.ones(1), torch.nn.Linear(1, 1)
     assert tensor.cuda() is tensor and tensor.cuda(0, non_blocking=True) is tensor and linear.cuda() is linear
+    assert tensor.to(tensor.get_device(), torch.float64).dtype == torch.float64 and tensor.to(tensor) is tensor
     torch.cuda.set_device(0)
     torch.cuda.synchronize()
 

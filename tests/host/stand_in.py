@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskrcnn_benchmark_hml.host.seam_checks import KEYS
+
 HEAD = "maskrcnn_benchmark/modeling/roi_heads/relation_head"
 SCRIPT = "tools/relation_train_net.py"
 BUILD = "maskrcnn_benchmark/data/build.py"
 VG = "maskrcnn_benchmark/data/datasets/visual_genome.py"
 CHECKPOINT = "maskrcnn_benchmark/utils/checkpoint.py"
+DEFAULTS = "maskrcnn_benchmark/config/defaults.py"
 CATALOG = "maskrcnn_benchmark/config/paths_catalog.py"
 RELATION_HEAD, SAMPLING, PREDICTORS = (
     f"{HEAD}/{name}.py" for name in ("relation_head", "sampling", "roi_relation_predictors"))
 
 FILES = {
     "maskrcnn_benchmark/__init__.py": "",
-    "maskrcnn_benchmark/config/defaults.py": "_C = {}\n",
+    DEFAULTS: "".join(f"_C.{key} = None\n" for key in KEYS),
     SCRIPT: """\
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader

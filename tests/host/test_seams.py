@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host import seams
-from maskrcnn_benchmark_hml.host.seam_checks import CHECKS, check_seams
+from maskrcnn_benchmark_hml.host.seam_checks import CHECKS, KEYS, check_seams
 from maskrcnn_benchmark_hml.host.source import Absent, Source
 
 from .stand_in import (
     BUILD,
     CHECKPOINT,
+    DEFAULTS,
     FILES,
     PREDICTORS,
     RELATION_HEAD,
@@ -55,6 +59,8 @@ OTHERWISE = [
     # settings read with another library: RTPB
     ((SCRIPT, "    cfg.merge_from_list([])\n", "    cfg = OmegaConf.merge()\n"), "script: settings", "breaks", "own"),
     ((SCRIPT, "import cfg\n", "import settings\n"), "script: settings", "breaks", "restore SGB's way"),
+    # settings by dataset: SHA-GCL, DRM
+    ((DEFAULTS, "DATASETS.TRAIN", "DATASETS.VG_TRAIN"), "script: settings", "breaks", "no setting DATASETS.TRAIN"),
     # further arguments: DLFE, DRM, SGG-ToolKit
     ((BUILD, "start_iter=0)", "start_iter=0, is_label=None)"), "data: make_data_loader", "handled", "is_label"),
     ((BUILD, '(cfg, mode="train", ', '(mode, cfg, '),
@@ -137,6 +143,15 @@ OTHERWISE = [
 def test_what_a_fork_does_otherwise(tmp_path, edit, seam, state, said):
     found = findings(tmp_path, edit)
     assert found[seam].state == state and said in found[seam].text
+
+
+def test_every_setting_that_is_read_is_looked_for():
+    package = Path(seams.__file__).parents[1]
+    texts = [path.read_text() for folder in ("host", "training") for path in (package / folder).glob("*.py")]
+    found = {name for text in texts for name in re.findall(r"\bcfg\.((?:[A-Z_]+\.)*[A-Z_]+)\b", text)}
+    found |= {f"MODEL.ROI_RELATION_HEAD.{n}" for text in texts for n in re.findall(r"\bhead\.([A-Z_]+)\b", text)}
+    read = {name for name in found if not name.startswith("HML") and name != "MODEL.ROI_RELATION_HEAD"}
+    assert read <= set(KEYS)
 
 
 def test_every_seam_has_its_other_and_its_broken_stand_in():

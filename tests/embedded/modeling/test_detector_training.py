@@ -139,3 +139,17 @@ def as_list(images):
     from maskrcnn_benchmark.structures.image_list import to_image_list
 
     return to_image_list(images)
+
+
+def test_mixed_precision_keeps_coordinates_exact(make_cfg, make_targets, images):
+    for options, names in ((DETECTOR, LOSSES), (RPN, {"loss_rel", "loss_refine_obj"})):
+        model = build_detection_model(make_cfg(options))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = model(images, make_targets([6, 4]))
+            assert set(losses) == names and all(torch.isfinite(v) for v in losses.values())
+            with torch.no_grad():
+                for proposal in model.eval().rpn(as_list(images), model.backbone(images))[0]:
+                    assert proposal.bbox.dtype == torch.float32
+                    inner = proposal.bbox[(proposal.bbox > 1).all(1)]
+                    assert not torch.equal(inner, inner.to(torch.bfloat16).float())
+        sum(losses.values()).backward()

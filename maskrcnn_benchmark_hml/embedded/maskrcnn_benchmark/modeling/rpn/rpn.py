@@ -88,7 +88,8 @@ class RPNModule(nn.Module):
         objectness, offsets = concat_box_prediction_layers(logits, offsets)
         objectness, offsets = objectness.reshape(batch, -1), offsets.reshape(batch, -1, 4)
         select = self.box_selector_train if self.training else self.box_selector_test
-        proposals = select(anchors, objectness.detach(), offsets.detach(), images.image_sizes)
+        # In float32 whatever the precision: in half a coordinate is off by pixels.
+        proposals = select(anchors, objectness.detach().float(), offsets.detach().float(), images.image_sizes)
         if not self.training:
             return proposals, {}
         if self.add_targets:

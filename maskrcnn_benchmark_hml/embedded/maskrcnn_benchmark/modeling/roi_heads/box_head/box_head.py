@@ -66,7 +66,7 @@ class ROIBoxHead(nn.Module):
             proposals = self.samp_processor.assign_label_to_proposals(proposals, targets)
         x = self.feature_extractor(features, proposals)
         logits, offsets = self.predictor(x)
-        for proposal, part in zip(proposals, logits.split([len(p) for p in proposals])):
+        for proposal, part in zip(proposals, logits.float().split([len(p) for p in proposals])):
             proposal.add_field("predict_logits", part)
         if self.boxes_given:
             return x, proposals

@@ -116,5 +116,5 @@ class LSTMContext(nn.Module):
     @torch.no_grad()
     def _average(self, buffer: str, *parts: Tensor) -> None:
         """Moves the running mean ``buffer`` towards the mean row of the parts side by side."""
-        mean = torch.cat([part.mean(0) for part in parts])
+        mean = torch.cat([part.float().mean(0) for part in parts])
         getattr(self, buffer).lerp_(mean, AVERAGE_RATIO)

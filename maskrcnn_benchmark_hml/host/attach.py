@@ -105,7 +105,7 @@ class StageDriver:
             losses = evaluate(*args, **kwargs)
             labels = seams.as_rows(seams.argument(evaluate, "rel_labels", 1, args, kwargs))
             logits = seams.as_rows(seams.argument(evaluate, "relation_logits", 2, args, kwargs))
-            return (self.hml.relation_loss(logits, labels), *losses[1:])
+            return seams.with_relation_loss(losses, self.hml.relation_loss(logits, labels))
 
         if isinstance(evaluate, nn.Module):  # a registered child cannot be replaced by a function
             del head.loss_evaluator

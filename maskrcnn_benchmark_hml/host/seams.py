@@ -124,6 +124,12 @@ def loss_dict(output: Any) -> dict[str, torch.Tensor]:
     return losses
 
 
+def with_relation_loss(losses: Sequence, loss: torch.Tensor) -> tuple:
+    """What a loss evaluator returned, with the relation loss exchanged: item 0, or the first of it (FGPL)."""
+    first = losses[0]
+    return ((loss, *first[1:]) if isinstance(first, (tuple, list)) else loss, *losses[1:])
+
+
 def as_rows(tensors: Any) -> torch.Tensor:
     """Per-image tensors, concatenated over images."""
     return torch.cat(list(tensors)) if isinstance(tensors, (list, tuple)) else tensors

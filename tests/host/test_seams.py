@@ -254,6 +254,12 @@ def test_losses_alone_or_first_of_a_tuple():
         seams.loss_dict([losses])
 
 
+def test_the_relation_loss_is_exchanged_where_it_stands():
+    assert seams.with_relation_loss((1, 2), 9) == (9, 2)
+    assert seams.with_relation_loss((1, 2, 3, None), 9) == (9, 2, 3, None)  # DLFE: 8 items
+    assert seams.with_relation_loss(((1, 5), 2), 9) == ((9, 5), 2)  # FGPL: with its contrastive loss
+
+
 def test_rows_of_lists_and_of_tensors():
     rows = [torch.ones(2, 3), torch.zeros(1, 3)]
     assert seams.as_rows(rows).shape == (3, 3) and seams.as_rows(rows[0]) is rows[0]

@@ -47,7 +47,7 @@ def do_vg_evaluation(
     Returns:
         R@100 with ``relations``; else mAP@0.5; -1 for neither.
     """
-    mode = evaluation_mode(cfg) if cfg.MODEL.RELATION_ON else "detection"
+    mode = evaluation_mode(cfg) if "relations" in iou_types else "detection"
     truths = [dataset.get_groundtruth(i, evaluation=True) for i in range(len(predictions))]
     predictions = [p.resize(truth.size) for p, truth in zip(predictions, truths)]
     if output_folder:

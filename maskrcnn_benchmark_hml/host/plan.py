@@ -23,7 +23,7 @@ from ..training.trees import resolve_tree
 from . import seams
 
 #: Host settings that may change between start and resume without changing the result.
-_FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL", "SOLVER.MAX_ITER")
+_FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL")
 _BOUND = ("MODEL", "SOLVER", "INPUT", "DTYPE")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from yacs.config import CfgNode
 
 from ..method.memory import StageMemory
 from ..training.stages import Stage, run_stages
@@ -50,11 +51,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
                         for s in plan.stages))
 
     def train_stage(stage: Stage, memory: StageMemory | None) -> Any:
-        own = cfg.clone()
-        own.defrost()
-        own.OUTPUT_DIR = str(stage.folder)
-        own.SOLVER.MAX_ITER = stage.iterations
-        own.freeze()
+        own = stage_config(cfg, stage)
         driver = StageDriver(namespace, own, plan, stage, memory, interrupt)
         with driver.attached():
             model = original(own, *args, **kwargs)
@@ -73,6 +70,17 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
 
     with interrupt:
         return run_stages(plan.stages, train_stage)
+
+
+def stage_config(cfg: CfgNode, stage: Stage) -> CfgNode:
+    """The host's config for one stage: its folder, its length, SOLVER.STEPS at the same fractions of that length."""
+    own = cfg.clone()
+    own.defrost()
+    own.OUTPUT_DIR = str(stage.folder)
+    own.SOLVER.STEPS = tuple(round(step * stage.iterations / cfg.SOLVER.MAX_ITER) for step in cfg.SOLVER.STEPS)
+    own.SOLVER.MAX_ITER = stage.iterations
+    own.freeze()
+    return own
 
 
 def _barrier(world: int) -> None:

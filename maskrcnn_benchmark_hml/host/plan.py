@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -80,6 +81,13 @@ def prepare(cfg: CfgNode) -> Plan:
     head = cfg.MODEL.ROI_RELATION_HEAD
     if not cfg.OUTPUT_DIR:
         raise HMLError("OUTPUT_DIR is empty; HML needs a folder for its stages: add OUTPUT_DIR <folder>")
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    for name, images in (("SOLVER", cfg.SOLVER.IMS_PER_BATCH), ("TEST", cfg.TEST.IMS_PER_BATCH)):
+        if images % world:
+            raise HMLError(
+                f"{name}.IMS_PER_BATCH is {images}, which {world} processes cannot share; give a multiple of {world} "
+                "(it counts all of them together)"
+            )
     known = seams.known_predictors()
     if head.PREDICTOR not in known:
         raise HMLError(f"there is no relation predictor {head.PREDICTOR!r}; the benchmark has: {', '.join(known)}")

@@ -98,6 +98,12 @@ def test_unknown_profile_script_config_and_folders(tiny_vg, out, tmp_path, monke
         run_script("tools/relation_train_net.py", [])
 
 
+def test_batch_that_the_processes_cannot_share(tiny_vg, out, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    refused(tiny_vg, out, "SOLVER.IMS_PER_BATCH is 2, which 3 processes cannot share")
+    refused(tiny_vg, out, "TEST.IMS_PER_BATCH is 8", "SOLVER.IMS_PER_BATCH", "3")
+
+
 def test_tree_files(tiny_vg, out, tmp_path):
     tree = json.loads(config_file("trees/vg150_clustered.json").read_text())
     broken = tmp_path / "broken.json"

@@ -95,20 +95,20 @@ class VCTreeLSTMContext(PairScorer):
             roi_features, embedding, geometry, overlap_info(proposals, padding), probability, padding
         )
         forest = grow_forest(scores.sigmoid(), padding)
-        image = padding.image[forest.order]
 
-        features = roi_features.index_select(0, forest.order)
-        objects = torch.cat((roi_features, embedding, self.pos_embed(geometry)), 1)
-        ordered = objects.index_select(0, forest.order)
-        encoded = self.obj_ctx_rnn(ordered, forest, image)
+        # From here on in the order of the forest, and back at the end.
+        order, image = forest.order, padding.image[forest.order]
+        features = roi_features.index_select(0, order)
+        objects = torch.cat((features, embedding.index_select(0, order), self.pos_embed(geometry[order])), 1)
+        encoded = self.obj_ctx_rnn(objects, forest, image)
         if self.labels_given:
             obj_preds, obj_dists = labels, given_label_logits(labels, self.num_obj_classes)
             decoded = None
         else:
-            decoded = torch.cat((ordered, encoded), 1)
+            decoded = torch.cat((objects, encoded), 1)
             obj_dists, obj_preds = self.decoder_rnn(decoded, forest, image)
             obj_dists, obj_preds = obj_dists.index_select(0, forest.inverse), obj_preds[forest.inverse]
-        edges = torch.cat((self.obj_embed2(obj_preds[forest.order]), features, encoded), 1)
+        edges = torch.cat((self.obj_embed2(obj_preds[order]), features, encoded), 1)
         edge_ctx = self.edge_ctx_rnn(edges, forest, image).index_select(0, forest.inverse)
         if self.training and self.effect_analysis:
             self._average(objects, edges, None if decoded is None else padding.pad(decoded[forest.inverse]), padding)

@@ -13,22 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-@torch.no_grad()
 def orthogonal_linear(inputs: int, outputs: int, block: int) -> nn.Linear:
-    """Linear layer, bias 0, of which every ``block`` rows are uniformly random orthonormal vectors (or columns).
-
-    Wide blocks A are drawn as L^-1 A with A normal and L L^T = A A^T: the LQ decomposition with a positive diagonal,
-    whose second factor has that distribution. It needs a few products where Householder's method is serial.
-    """
+    """Linear layer, bias 0, of which every ``block`` rows are uniformly random orthonormal vectors (or columns)."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     nn.init.zeros_(layer.bias)
-    if inputs < 4 * block:  # A would be too near to singular
-        for rows in layer.weight.split(block):
-            nn.init.orthogonal_(rows)
-    else:
-        normal = layer.weight.normal_().unflatten(0, (-1, block))
-        lower = torch.linalg.cholesky(normal @ normal.mT)
-        layer.weight.copy_(torch.linalg.solve_triangular(lower, normal, upper=False).flatten(0, 1))
+    for rows in layer.weight.detach().split(block):
+        nn.init.orthogonal_(rows)
     return layer
 
 

@@ -20,7 +20,6 @@ HEAD = "MODEL.ROI_RELATION_HEAD."
 OPTIONS = {
     "MODEL.DEVICE": "cpu",
     "MODEL.RELATION_ON": True,
-    "MODEL.ROI_RELATION_HEAD.USE_GT_BOX": True,
     "MODEL.ROI_RELATION_HEAD.CAUSAL.EFFECT_ANALYSIS": True,
     "MODEL.ROI_RELATION_HEAD.EMBED_DIM": 50,
     "MODEL.ROI_RELATION_HEAD.CONTEXT_HIDDEN_DIM": 24,
@@ -96,6 +95,8 @@ def inputs() -> dict:
                 "predict_logits": torch.randn(count, 21, generator=generator) * 3,
             }
         )
+        shift = torch.randn(count, 21, 4, generator=generator) * 4  # the box that each class would have
+        images[-1]["boxes_per_cls"] = (images[-1]["boxes"][:, None] + shift).clamp(min=0, max=min(width, height) - 1)
     images[0]["boxes"][3] = images[0]["boxes"][2]  # a tie in the order of the sequence
     return {"features": features, "images": images}
 
@@ -105,7 +106,8 @@ def proposals_of(content: dict, box_list: type) -> list:
     for image, size in zip(content["images"], SIZES):
         boxes.append(box_list(image["boxes"], size))
         boxes[-1].add_field("labels", image["labels"])
-        boxes[-1].add_field("predict_logits", image["predict_logits"])
+        for field in ("predict_logits", "boxes_per_cls"):
+            boxes[-1].add_field(field, image[field])
     return boxes
 
 
@@ -224,7 +226,13 @@ def content_of(task: str, extra: dict, **more: object) -> dict:
     generator = torch.Generator().manual_seed(2)
     return {
         **inputs(),
-        "options": {**OPTIONS, HEAD + "USE_GT_OBJECT_LABEL": task == "predcls", **extra},
+        "options": {
+            **OPTIONS,
+            HEAD + "USE_GT_BOX": task != "sgdet",
+            HEAD + "USE_GT_OBJECT_LABEL": task == "predcls",
+            "TEST.RELATION.REQUIRE_OVERLAP": False,
+            **extra,
+        },
         "statistics": {
             "pred_dist": torch.randn(21, 21, 11, generator=generator),
             "obj_classes": ["__background__", *(f"object{i}" for i in range(20))],
@@ -241,7 +249,7 @@ def compare(folder: Path, task: str, batched: bool, extra: dict) -> None:
 
     Args:
         folder: for the files that the processes exchange.
-        task: predcls or sgcls.
+        task: predcls, sgcls or sgdet.
         batched: all four images at once, else one by one.
         extra: config options on top of ``OPTIONS``.
     """

@@ -26,6 +26,7 @@ SMALL = {"NUM_HEAD": 3, "KEY_DIM": 8, "VAL_DIM": 10, "INNER_DIM": 40}
     [
         ("predcls", {}),
         ("sgcls", {HEAD + "TRANSFORMER.OBJ_LAYER": 1, HEAD + "CONTEXT_POOLING_DIM": 64}),
+        ("sgdet", {}),
     ],
 )
 def test_same_weights_give_the_same_graph(task: str, extra: dict, tmp_path: Path) -> None:

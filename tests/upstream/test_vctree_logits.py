@@ -26,6 +26,7 @@ pytestmark = [
         ("predcls", {HEAD + "CONTEXT_OBJ_LAYER": 2, HEAD + "CONTEXT_POOLING_DIM": 64}),
         ("predcls", {HEAD + "CAUSAL.EFFECT_ANALYSIS": False}),
         ("sgcls", {}),
+        ("sgdet", {}),
     ],
 )
 def test_same_weights_give_the_same_graph(task: str, extra: dict, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ INSTALL_REQUIRES = [
     "gensim>=4.3",
     "tqdm>=4.64",
     "matplotlib>=3.5",
-    "networkx>=2.8",
-    "jinja2>=3.0",
-    "six>=1.16",  # imported by Scene-Graph-Benchmark.pytorch itself
+    "pycocotools>=2.0.6",  # mAP of the detector, SGCls and SGDet
+    "six>=1.16",  # six and scipy are imported by Scene-Graph-Benchmark.pytorch itself
+    "scipy>=1.8",
 ]
 
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
@@ -46,7 +46,6 @@ setup(
     package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require={
-        "boxes": ["pycocotools>=2.0.6"],  # mAP of the detector and of SGDet
         "dev": ["pytest>=7.0", "ruff>=0.6", "setuptools>=62.3"],
     },
     entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},

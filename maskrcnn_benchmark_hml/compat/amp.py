@@ -205,31 +205,28 @@ class Amp:
         for group in optimizer.param_groups:
             yield from group["params"]
 
-    def _cast_function(self, function: Callable, dtype_of: Callable[[], torch.dtype | None]) -> Callable:
+    def _cast_function(self, function: Callable, dtype_of: Callable[[list[torch.dtype]], torch.dtype]) -> Callable:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             if self.opt_level == "O0":
                 return function(*args, **kwargs)
-            dtype = dtype_of()
-            if dtype is None:
-                floats = [t for value in (*args, *kwargs.values()) for t in _floats(value)]
-                dtype = functools.reduce(torch.promote_types, (t.dtype for t in floats), self.dtype)
+            dtype = dtype_of([t.dtype for value in (*args, *kwargs.values()) for t in _floats(value)])
             with torch.autocast(self.device_type, enabled=False):
                 return function(*_cast(args, dtype), **_cast(kwargs, dtype))
 
         return wrapped
 
     def float_function(self, function: Callable) -> Callable:
-        """``function`` with float32 inputs whenever O1 is on; unchanged otherwise."""
-        return self._cast_function(function, lambda: torch.float32)
+        """``function`` with float32 inputs (float64 where one is) whenever O1 is on; unchanged otherwise."""
+        return self._cast_function(function, lambda found: functools.reduce(torch.promote_types, found, torch.float32))
 
     def half_function(self, function: Callable) -> Callable:
         """``function`` with low-precision inputs whenever O1 is on; unchanged otherwise."""
-        return self._cast_function(function, lambda: self.dtype)
+        return self._cast_function(function, lambda found: self.dtype)
 
     def promote_function(self, function: Callable) -> Callable:
         """``function`` with inputs cast to the widest of their types whenever O1 is on; unchanged otherwise."""
-        return self._cast_function(function, lambda: None)
+        return self._cast_function(function, lambda found: functools.reduce(torch.promote_types, found, self.dtype))
 
     def _align_cpu(self) -> None:
         for module, name in _FLOAT32_ON_CPU:

@@ -203,6 +203,8 @@ def test_cast_functions_act_only_under_o1():
     amp.opt_level = "O1"
     whole(low, index)
     assert seen.pop() == [torch.float32, torch.long]
+    whole(high.double(), index)  # never lower than it came
+    assert seen.pop() == [torch.float64, torch.long]
     half(high, index)
     assert seen.pop() == [torch.bfloat16, torch.long]
     both(low, high)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from maskrcnn_benchmark_hml.compat.amp import amp
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 
 CONFIG = Path(__file__).parents[2] / "configs" / "demo" / "motifs_predcls.yaml"
@@ -22,6 +23,13 @@ def tiny_vg(tmp_path_factory) -> Path:
 def no_checkout(monkeypatch):
     """These tests drive the embedded benchmark, whatever SGB_HOME says."""
     monkeypatch.delenv("SGB_HOME", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def full_precision_afterwards():
+    """A run with DTYPE float16 leaves torch's functions to the next test as it found them."""
+    yield
+    amp.deactivate()
 
 
 def run_options(data: Path, out: Path, *extra: str) -> list[str]:

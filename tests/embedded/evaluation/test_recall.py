@@ -208,7 +208,6 @@ def test_log_lines_parse_as_before(run):
 
 
 def test_boxes_alone_and_predcls_boxes(run):
-    pytest.importorskip("pycocotools", reason="box evaluation is an extra")
     random = np.random.default_rng(3)
     perfect = []
     for _ in range(5):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..training import data as stage_data
 from ..training.hooks import HML
@@ -57,6 +58,7 @@ class StageDriver:
         self.interrupt = interrupt
         self._features: Any = None
         self._call: tuple = ((), {})
+        self._logits: torch.Tensor | None = None
         self._added_losses: dict[str, torch.Tensor] = {}
 
     @contextlib.contextmanager
@@ -99,6 +101,9 @@ class StageDriver:
         return model
 
     def _wrap_loss(self, head: nn.Module) -> None:
+        if not seams.calls_loss_evaluator(head):
+            self._wrap_criterion(head.predictor)
+            return
         evaluate = head.loss_evaluator
 
         def loss_evaluator(*args, **kwargs):
@@ -110,6 +115,21 @@ class StageDriver:
         if isinstance(evaluate, nn.Module):  # a registered child cannot be replaced by a function
             del head.loss_evaluator
         head.loss_evaluator = loss_evaluator
+
+    def _wrap_criterion(self, predictor: nn.Module) -> None:
+        """The predictor computes its losses itself and returns no logits in training (SHA-GCL)."""
+        evaluate = getattr(predictor, seams.CRITERION, None)
+
+        def criterion_loss(logits, labels, *args, **kwargs):
+            pairs = sum(len(rows) for rows in seams.argument(predictor.forward, "rel_pair_idxs", 1, *self._call))
+            if logits.shape != (pairs, self.plan.num_classes):  # the objects' loss
+                return evaluate(logits, labels, *args, **kwargs)
+            self._logits = logits
+            return self.hml.relation_loss(logits, labels)
+
+        if evaluate is not None:
+            delattr(predictor, seams.CRITERION)  # a registered child cannot be replaced by a function
+            setattr(predictor, seams.CRITERION, criterion_loss)
 
     def _wrap_samplers(self, processor: Any) -> None:
         for name in seams.SAMPLERS:
@@ -173,13 +193,18 @@ class StageDriver:
     def _after_predictor(self, predictor: nn.Module, inputs: tuple, output: tuple) -> None:
         # The teacher answers here, not after the whole forward: here mixed precision's autocast is still on.
         if predictor.training:
-            logits = seams.as_rows(output[1])
+            logits = self._logits if output[1] is None else seams.as_rows(output[1])
+            if logits is None:
+                raise HMLError(
+                    f"{type(predictor).__name__} gives no relation logits in training and has no single relation loss "
+                    "that l_new could take the place of; choose another relation predictor"
+                )
             self._added_losses = self.hml.on_forward(self._features, *self._call, logits)
 
     def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
         if model.training:
             seams.loss_dict(output).update(self._added_losses)
-            self._features, self._call, self._added_losses = None, ((), {}), {}
+            self._features, self._call, self._added_losses, self._logits = None, ((), {}), {}, None
         return output
 
     # -- step -------------------------------------------------------------------------------------------------------

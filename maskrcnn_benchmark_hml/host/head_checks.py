@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from . import seams
 from .finding import BREAKS, FINE, HANDLED, PARTLY, Result, further, some
+from .settings import BY_DATASET
 from .source import PACKAGE, Source, arguments, assigned, attributes, called_on_self, returns
 
 _FOLDER = f"{PACKAGE}/modeling/roi_heads/relation_head"
@@ -15,6 +16,7 @@ SAMPLING = f"{_FOLDER}/sampling.py"
 PREDICTORS = f"{_FOLDER}/roi_relation_predictors.py"
 _REGISTRY = "ROI_RELATION_PREDICTOR"
 _CHOICE = "cfg.MODEL.ROI_RELATION_HEAD.PREDICTOR"
+_OTHER_CHOICE = f"cfg.{BY_DATASET}.RELATION_PREDICTOR"
 #: Taken by name when the teacher is replayed; the proposals come first, whatever their name.
 PREDICTOR_ARGUMENTS = ("rel_pair_idxs", "roi_features", "union_features")
 
@@ -101,7 +103,8 @@ def predictor_output(source: Source) -> Result:
             if not items or any(isinstance(item, ast.Starred) for item in items):
                 continue  # not to be counted by syntax
             sizes.add(len(items))
-            if name not in bad and isinstance(items[min(1, len(items) - 1)], ast.Constant):
+            silent = isinstance(items[min(1, len(items) - 1)], ast.Constant) and not _own_relation_loss(forward)
+            if silent and name not in bad:
                 bad.append(name)
     if not total:
         return BREAKS, f"{PREDICTORS} registers no predictor with registry.{_REGISTRY}"
@@ -125,6 +128,8 @@ def predictor_choice(source: Source) -> Result:
     if not keys:
         return BREAKS, f"{PREDICTORS} looks nothing up in registry.{_REGISTRY}"
     other = sorted(keys - {_CHOICE})
+    if other == [_OTHER_CHOICE]:
+        return HANDLED, f"chosen by {_OTHER_CHOICE}"
     if other:
         return PARTLY, f"chosen by {other[0]}; set MODEL.ROI_RELATION_HEAD.PREDICTOR to the same name"
     return FINE
@@ -133,6 +138,9 @@ def predictor_choice(source: Source) -> Result:
 def loss_evaluator(source: Source) -> Result:
     forward = _forward(source)
     if not called_on_self(forward, "loss_evaluator"):
+        own = [name for name, forward in predictors(source) if _own_relation_loss(forward)]
+        if own:
+            return HANDLED, f"{some(own)}: self.{seams.CRITERION} in the predictor, where l_new takes its place"
         return BREAKS, (
             "ROIRelationHead.forward never calls self.loss_evaluator (its predictors compute the relation loss "
             "themselves), so l_new has no place"
@@ -144,6 +152,12 @@ def loss_evaluator(source: Source) -> Result:
     targets = [t for t in assigned(forward, "self.loss_evaluator") if isinstance(t, ast.Tuple)]
     items = max((len(t.elts) for t in targets), default=2)
     return (HANDLED, f"returns {items} items; the first is replaced") if items != 2 else FINE
+
+
+def _own_relation_loss(forward: ast.FunctionDef) -> bool:
+    """Whether a predictor stores ``self.criterion_loss(...)`` as its relation loss (SHA-GCL; DRM's is another)."""
+    stored = assigned(forward, f"self.{seams.CRITERION}")
+    return any(isinstance(target, ast.Subscript) and "rel" in ast.unparse(target.slice) for target in stored)
 
 
 def predictors(source: Source) -> Iterator[tuple[str, ast.FunctionDef]]:

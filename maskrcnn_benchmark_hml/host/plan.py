@@ -22,10 +22,11 @@ from ..training.checkpoint import check_settings, read_state, write_text_atomic
 from ..training.stages import Stage, plan_stages
 from ..training.trees import resolve_tree
 from . import seams
+from . import settings as host_settings
 
 #: Host settings that may change between start and resume without changing the result.
 _FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL")
-_BOUND = ("MODEL", "SOLVER", "INPUT", "DTYPE")
+_BOUND = ("MODEL", "SOLVER", "INPUT", "DTYPE", host_settings.BY_DATASET)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ def prepare(cfg: CfgNode) -> Plan:
         HMLError: one sentence naming what is wrong and the remedy.
     """
     check_config(cfg)
-    head = cfg.MODEL.ROI_RELATION_HEAD
     if not cfg.OUTPUT_DIR:
         raise HMLError("OUTPUT_DIR is empty; HML needs a folder for its stages: add OUTPUT_DIR <folder>")
     world = int(os.environ.get("WORLD_SIZE", 1))
@@ -89,14 +89,15 @@ def prepare(cfg: CfgNode) -> Plan:
                 "(it counts all of them together)"
             )
     known = seams.known_predictors()
-    if head.PREDICTOR not in known:
-        raise HMLError(f"there is no relation predictor {head.PREDICTOR!r}; the benchmark has: {', '.join(known)}")
+    predictor, classes = host_settings.predictor_name(cfg), host_settings.class_count(cfg)
+    if predictor not in known:
+        raise HMLError(f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}")
     statistics, name, content = _read_data(cfg)
     rel_classes = list(statistics["rel_classes"])
-    if len(rel_classes) != head.NUM_CLASSES:
+    if len(rel_classes) != classes:
         raise HMLError(
             f"the dataset has {len(rel_classes)} predicate classes (background included) but "
-            f"MODEL.ROI_RELATION_HEAD.NUM_CLASSES is {head.NUM_CLASSES}; set it to {len(rel_classes)}"
+            f"{host_settings.class_count_key(cfg)} is {classes}; set it to {len(rel_classes)}"
         )
     per_class = [int(n) for n in statistics["fg_matrix"].sum((0, 1)).tolist()]
     tree = resolve_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], per_class[1:])))
@@ -119,7 +120,7 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], str, bytes]:
     Both write into OUTPUT_DIR, so they get a folder of our own: a refused run leaves nothing behind.
     """
     with tempfile.TemporaryDirectory() as folder:
-        name = "".join(cfg.DATASETS.TRAIN) + "_statistics.cache"
+        name = "".join(host_settings.training_sets(cfg)) + "_statistics.cache"
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
             shutil.copy(cached, folder)
@@ -143,9 +144,9 @@ def _flatten(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
-    bound = {k: v for k, v in _flatten({key: cfg[key] for key in _BOUND}, "").items() if k not in _FREE}
+    bound = {k: v for k, v in _flatten({key: cfg[key] for key in _BOUND if key in cfg}, "").items() if k not in _FREE}
     bound.update(settings(cfg))
-    bound["DATASETS.TRAIN"] = list(cfg.DATASETS.TRAIN)
+    bound["DATASETS.TRAIN"] = host_settings.training_sets(cfg)
     bound["predicate tree"] = tree.digest
     for free in ("HML.KEEP_STATES", "HML.TREE.FILE"):  # the digest stands for the file
         bound.pop(free)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from . import head_checks, seams
 from .finding import BREAKS, FINE, HANDLED, PARTLY, Finding, Result, further, some
+from .settings import BY_DATASET
 from .source import PACKAGE, Absent, Source, arguments, assigned, attributes, bound, calls
 
 SCRIPT = "tools/relation_train_net.py"
@@ -56,6 +57,8 @@ def settings(source: Source) -> Result:
     targets = (t for n in ast.walk(source.tree(_DEFAULTS)) if isinstance(n, ast.Assign) for t in n.targets)
     known = {ast.unparse(t)[len("_C.") :] for t in targets if ast.unparse(t).startswith("_C.")}
     missing = [key for key in KEYS if known and key not in known]
+    per_dataset = [key for key in missing if f"{BY_DATASET}.DATASET_CHOICE" in known and _per_dataset(key, known)]
+    missing = [key for key in missing if key not in per_dataset]
     if missing:
         return BREAKS, f"there is no setting {some(missing)} (HML reads {len(KEYS)} of SGB's); restore SGB's names"
     uses = {type(n.ctx) for n in ast.walk(source.find(SCRIPT, "main")) if isinstance(n, ast.Name) and n.id == "cfg"}
@@ -64,7 +67,13 @@ def settings(source: Source) -> Result:
             f"main() does not work on the settings tree {PACKAGE}.config.cfg but on one of its own, so HML's settings "
             "never reach train(); restore SGB's way of reading settings"
         )
-    return FINE
+    return (HANDLED, f"one {some(per_dataset)} per dataset; that of {BY_DATASET} is read") if per_dataset else FINE
+
+
+def _per_dataset(key: str, known: Collection[str]) -> bool:
+    """Whether DATASETS.TRAIN, say, is there as DATASETS.VG_TRAIN."""
+    node, _, name = key.rpartition(".")
+    return any(other.rpartition(".")[0] == node and other.endswith(f"_{name}") for other in known)
 
 
 def data_loader(source: Source) -> Result:

@@ -28,6 +28,7 @@ OPTIONAL_SEAMS = {
 RELATION_HEAD = "roi_heads.relation"
 HEAD_SEAMS = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
 DECODER = "decoder_rnn"
+CRITERION = "criterion_loss"
 SAMPLERS = ("gtbox_relsample", "detect_relsample")
 #: Parameters under the relation head that F, Omega and MR act on, and those added by HML.MR.EXTRACTORS.
 TRACKED = ("predictor.",)
@@ -103,6 +104,14 @@ def teacher_reads_labels(predictor: nn.Module) -> None:
             module.training = True
             module.rnn_drop = 0.0
             predictor.get_submodule(inner).training = True  # the flag alone: the layers below stay in eval
+
+
+def calls_loss_evaluator(head: nn.Module) -> bool:
+    """Whether the head computes the relation loss itself; in SHA-GCL its predictors do, by their ``criterion_loss``."""
+    try:
+        return "loss_evaluator(" in inspect.getsource(type(head).forward)
+    except (OSError, TypeError):  # no source to read: as SGB has it
+        return True
 
 
 def argument(function: Callable, name: str, position: int, args: Sequence, kwargs: Mapping) -> Any:

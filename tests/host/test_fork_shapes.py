@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark_hml.host import restart
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host import attach, restart, settings
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
 
@@ -71,3 +72,67 @@ def test_a_checkpoint_tagged_with_or_without_its_folder(tmp_path, monkeypatch, w
     assert written == [whole] and whole.read_bytes() == b"weights"
     assert (tmp_path / "last_checkpoint").read_text() == str(whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model_0000003.pth"]
+
+
+class SilentPredictor(nn.Module):
+    """As SHA-GCL's: its own losses, no logits in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.criterion_loss = nn.CrossEntropyLoss()
+
+    def forward(self, proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features, logger=None):
+        added = {"obj_loss": self.criterion_loss(roi_features, torch.zeros(len(roi_features), dtype=torch.int64))}
+        added["rel_loss"] = self.criterion_loss(union_features, torch.cat(rel_labels))
+        return None, None, added
+
+
+class SilentHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictor, self.loss_evaluator = SilentPredictor(), None
+
+    def forward(self, *args):
+        return self.predictor(*args)
+
+
+def test_a_predictor_without_logits_hands_them_to_its_criterion():
+    head, seen = SilentHead(), []
+    driver = attach.StageDriver.__new__(attach.StageDriver)
+    driver.plan = SimpleNamespace(num_classes=4)
+    driver.hml = SimpleNamespace(
+        relation_loss=lambda logits, labels: torch.tensor(7.0),
+        on_forward=lambda features, args, kwargs, logits: seen.append(logits) or {"loss_cr": torch.tensor(1.0)},
+    )
+    driver._features, driver._logits = None, None
+    head.predictor.register_forward_pre_hook(driver._before_predictor, with_kwargs=True)
+    head.predictor.register_forward_hook(driver._after_predictor)
+    driver._wrap_loss(head)
+    objects, relations = torch.randn(3, 9), torch.randn(5, 4)
+    pairs = [torch.zeros(2, 2, dtype=torch.int64), torch.zeros(3, 2, dtype=torch.int64)]
+    labels = [torch.tensor([0, 1]), torch.tensor([1, 2, 3])]
+    _, _, losses = head(None, pairs, labels, None, objects, relations)
+    assert losses["rel_loss"] == 7 and losses["obj_loss"] != 7
+    assert len(seen) == 1 and seen[0] is relations
+    driver._logits = None
+    with pytest.raises(HMLError, match="SilentPredictor gives no relation logits in training"):
+        head(None, pairs, labels, None, objects, torch.randn(5, 6))  # a loss over other classes
+
+
+@pytest.mark.parametrize("choice", ["VG", "GQA_200"])
+def test_settings_kept_once_per_dataset(choice):
+    cfg = {
+        "DATASETS": {"VG_TRAIN": ("a",), "GQA_200_TRAIN": ("b", "c")},
+        "MODEL": {"ROI_RELATION_HEAD": {"VG_NUM_CLASSES": 51, "GQA_200_NUM_CLASSES": 101, "PREDICTOR": "X"}},
+        "GLOBAL_SETTING": {"DATASET_CHOICE": choice, "RELATION_PREDICTOR": "Y"},
+    }
+    assert settings.class_count(cfg) == {"VG": 51, "GQA_200": 101}[choice]
+    assert settings.class_count_key(cfg) == f"MODEL.ROI_RELATION_HEAD.{choice}_NUM_CLASSES"
+    assert settings.training_sets(cfg) == {"VG": ["a"], "GQA_200": ["b", "c"]}[choice]
+    assert settings.predictor_name(cfg) == "Y"
+
+
+def test_settings_as_sgb_has_them():
+    head = {"NUM_CLASSES": 51, "PREDICTOR": "X"}
+    cfg = {"DATASETS": {"TRAIN": ("a",)}, "MODEL": {"ROI_RELATION_HEAD": head}}
+    assert (settings.class_count(cfg), settings.training_sets(cfg), settings.predictor_name(cfg)) == (51, ["a"], "X")

@@ -60,6 +60,8 @@ OTHERWISE = [
     ((SCRIPT, "    cfg.merge_from_list([])\n", "    cfg = OmegaConf.merge()\n"), "script: settings", "breaks", "own"),
     ((SCRIPT, "import cfg\n", "import settings\n"), "script: settings", "breaks", "restore SGB's way"),
     # settings by dataset: SHA-GCL, DRM
+    ((DEFAULTS, "DATASETS.TRAIN = None", "DATASETS.VG_TRAIN = None\n_C.GLOBAL_SETTING.DATASET_CHOICE = 'VG'"),
+     "script: settings", "handled", "one DATASETS.TRAIN per dataset"),
     ((DEFAULTS, "DATASETS.TRAIN", "DATASETS.VG_TRAIN"), "script: settings", "breaks", "no setting DATASETS.TRAIN"),
     # further arguments: DLFE, DRM, SGG-ToolKit
     ((BUILD, "start_iter=0)", "start_iter=0, is_label=None)"), "data: make_data_loader", "handled", "is_label"),
@@ -107,7 +109,9 @@ OTHERWISE = [
     ((PREDICTORS, "@registry.ROI_RELATION_PREDICTOR", "@registry.PREDICTOR"),
      "model: predictor's output", "breaks", "registers no predictor"),
     ((PREDICTORS, "cfg.MODEL.ROI_RELATION_HEAD.PREDICTOR", "cfg.GLOBAL_SETTING.RELATION_PREDICTOR"),
-     "model: choice of predictor", "partly", "cfg.GLOBAL_SETTING.RELATION_PREDICTOR"),
+     "model: choice of predictor", "handled", "cfg.GLOBAL_SETTING.RELATION_PREDICTOR"),
+    ((PREDICTORS, "cfg.MODEL.ROI_RELATION_HEAD.PREDICTOR", "cfg.NAME"),
+     "model: choice of predictor", "partly", "cfg.NAME; set MODEL.ROI_RELATION_HEAD.PREDICTOR"),
     ((PREDICTORS, "registry.ROI_RELATION_PREDICTOR[", "globals()["),
      "model: choice of predictor", "breaks", "nothing up"),
     # eight items: DLFE; three: CFA
@@ -143,6 +147,22 @@ OTHERWISE = [
 def test_what_a_fork_does_otherwise(tmp_path, edit, seam, state, said):
     found = findings(tmp_path, edit)
     assert found[seam].state == state and said in found[seam].text
+
+
+OWN_LOSS = "        if self.training:\n            added['rel_loss'] = self.criterion_loss(relations, labels){}\n" \
+           "            return None, None, added\n"
+
+
+@pytest.mark.parametrize("scale, state", [("", "handled"), (" * 36", "breaks")], ids=["SHA-GCL", "DRM"])
+def test_a_predictor_that_computes_the_relation_loss_itself(tmp_path, scale, state):
+    call = "loss_relation, loss_refine = self.loss_evaluator(proposals, labels, relations, objects)"
+    found = findings(
+        tmp_path, (RELATION_HEAD, call, "pass"),
+        (PREDICTORS, "        return objects, relations, added\n", OWN_LOSS.format(scale)
+         + "        return objects, relations, added\n"),
+    )
+    assert found["model: loss evaluator"].state == state
+    assert ("model: predictor's output" in found) == bool(scale)
 
 
 def test_every_setting_that_is_read_is_looked_for():

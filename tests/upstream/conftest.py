@@ -118,7 +118,8 @@ def small_config(tmp_path) -> Path:
 @pytest.fixture
 def environ() -> dict[str, str]:
     """No bytecode, so that the checkout stays as it is; our package from this tree; one thread."""
-    return {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from . import seams
 from .interrupt import Interrupt
 from .plan import Plan
 from .restart import checkpointer_class, finish_iteration
+from .sharing import share_pooling
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -88,8 +89,10 @@ class StageDriver:
         head = self.head = seams.relation_head(model)
         tracked = (*seams.TRACKED, *(seams.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
         self.hml.on_stage_start(head, seams.RELATION_HEAD + ".", tracked, seams.uses_union(head))
-        if self.hml.teacher is not None and not cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL:
-            seams.teacher_reads_labels(self.hml.teacher.head.predictor)
+        if self.hml.teacher is not None:
+            share_pooling(head, self.hml.teacher.head)
+            if not cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL:
+                seams.teacher_reads_labels(self.hml.teacher.head.predictor)
         model.register_forward_pre_hook(self._before_forward)
         model.register_forward_hook(self._after_forward)
         head.register_forward_pre_hook(self._before_head, with_kwargs=True)

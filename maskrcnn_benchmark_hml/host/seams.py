@@ -29,6 +29,7 @@ RELATION_HEAD = "roi_heads.relation"
 HEAD_SEAMS = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
 DECODER = "decoder_rnn"
 CRITERION = "criterion_loss"
+POOLER, REDUCE = "pooler", "reduce_channel"
 SAMPLERS = ("gtbox_relsample", "detect_relsample")
 #: Parameters under the relation head that F, Omega and MR act on, and those added by HML.MR.EXTRACTORS.
 TRACKED = ("predictor.",)

@@ -13,6 +13,7 @@ import torch
 
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 
+from ..host.test_sharing import asked_twice
 from .conftest import REPO
 from .test_sgb_runs import HEAD, TASKS, TEST, TRAIN, untouched  # noqa: F401 (an autouse fixture)
 
@@ -136,3 +137,11 @@ def test_other_predictors(run_hml, tmp_path, name):
 @pytest.mark.parametrize("task", ["predcls", "sgdet"])
 def test_float16_in_the_config(run_hml, tmp_path, task):
     two_stages(run_hml, tmp_path, [*cell("MotifPredictor", task), "DTYPE", "float16"], KILLED_IN_STAGE_2)
+
+
+@pytest.mark.parametrize("task", ["predcls", "sgdet"])
+def test_shared_pooling_changes_nothing(sgb, mini_vg, small_config, environ, tmp_path, task):
+    words = ["--sgb", str(sgb), "--data", str(mini_vg), TRAIN, "--config-file", str(small_config), "--skip-test"]
+    words += [*cell("MotifPredictor", task), *HML, "SOLVER.TO_VAL", "False", "OUTPUT_DIR", str(tmp_path / "out")]
+    shared, calls, apart = asked_twice(words, environ, tmp_path)
+    assert shared == calls == 3 and apart < 1e-5

@@ -19,10 +19,12 @@ def tiny_vg(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_checkout(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")  # before a module's own fixtures
+def no_checkout():
     """These tests drive the embedded benchmark, whatever SGB_HOME says."""
-    monkeypatch.delenv("SGB_HOME", raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SGB_HOME", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

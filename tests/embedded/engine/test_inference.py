@@ -50,17 +50,20 @@ def test_predictions_come_in_image_order(monkeypatch, caplog):
     monkeypatch.setattr(inference_module, "evaluate", lambda **kw: handed.update(kw) or 0.25)
     with caplog.at_level(logging.INFO):
         result = inference_module.inference(
-            cfg, Model(), loader(), "some_val", iou_types=("bbox", "relations"), device="cpu", logger=LOG
+            cfg, Model(), loader(), "some_val", iou_types=("bbox", "relations"), device="cpu", logger=LOG,
+            output_folder="out",
         )
     assert result == 0.25
     assert [float(p.bbox[0, 0]) for p in handed["predictions"]] == [0.0, 1.0, 2.0, 3.0]
-    assert handed["iou_types"] == ("bbox", "relations") and handed["output_folder"] is None
+    assert handed["iou_types"] == ("bbox", "relations") and handed["output_folder"] == "out"
     assert "Start evaluation on some_val dataset (4 images)." in caplog.text
 
 
 def test_missing_image_is_an_error():
     with pytest.raises(HMLError, match="1 of 4 images .*first: 3"):
-        inference_module.inference(cfg, Model(), loader(((0, 1), (2,))), "val", device="cpu", logger=LOG)
+        inference_module.inference(
+            cfg, Model(), loader(((0, 1), (2,))), "val", device="cpu", logger=LOG, output_folder="out"
+        )
 
 
 def test_scene_graphs_of_own_pictures(tmp_path):

@@ -12,10 +12,11 @@ import pytest
 import torch
 from maskrcnn_benchmark.data.datasets import VGDataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
-from maskrcnn_benchmark.data.datasets.evaluation.vg import matching, vg_eval
+from maskrcnn_benchmark.data.datasets.evaluation.vg import vg_eval
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.metrics import matching
 
 KS = (20, 50, 100)
 PREDICATES = 5
@@ -226,7 +227,7 @@ def test_files_are_safe_to_load(run, tmp_path):
     result = torch.load(tmp_path / "out" / "result_dict.pytorch", weights_only=True)
     assert set(result["sgcls_recall"]) == set(KS) and len(result["sgcls_mean_recall_collect"][20]) == PREDICATES
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "result_dict.pytorch", "metrics.json", "eval_results.pytorch", "visual_info.json",
+        "result_dict.pytorch", "metrics.json", "metrics.csv", "matches.npz", "eval_results.pytorch", "visual_info.json",
     }  # fmt: skip
     (first, *_) = json.loads((tmp_path / "out" / "visual_info.json").read_text())
     assert first["img_file"].endswith("0.jpg") and first["groundtruth"][0][4].startswith("c")

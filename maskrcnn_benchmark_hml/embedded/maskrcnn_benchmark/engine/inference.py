@@ -1,15 +1,15 @@
-"""Runs a model over a dataset and hands its predictions to the evaluation."""
+"""Runs a model over a dataset and hands its predictions to the evaluation: one by one or, if they are kept, together."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.data.datasets.evaluation import evaluate, start_evaluation
 from maskrcnn_benchmark.engine.progress import bar_disabled
 from maskrcnn_benchmark.utils.comm import gather, get_world_size, is_main_process
 from maskrcnn_benchmark.utils.miscellaneous import replaced_file
@@ -21,11 +21,18 @@ from maskrcnn_benchmark_hml.errors import HMLError
 
 
 def compute_on_dataset(
-    model: torch.nn.Module, data_loader: Iterable[Any], device: torch.device, timer: Timer, label: str = "test"
-) -> dict[int, Any]:
-    """Predictions by image number, on the CPU. The relation head is also given the annotations, as PredCls needs."""
+    model: torch.nn.Module,
+    data_loader: Iterable[Any],
+    device: torch.device,
+    timer: Timer,
+    take: Callable[[int, Any], Any],
+    label: str = "test",
+) -> None:
+    """Calls ``take(image number, prediction)`` for each image, on the CPU, in the loader's order.
+
+    The relation head is also given the annotations, as PredCls needs.
+    """
     model.eval()
-    results: dict[int, Any] = {}
     for images, targets, image_ids in tqdm(
         data_loader, desc=label, unit="batch", disable=bar_disabled(), leave=False, dynamic_ncols=True
     ):
@@ -35,8 +42,8 @@ def compute_on_dataset(
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             timer.toc()
-            results.update((number, boxes.to("cpu")) for number, boxes in zip(image_ids, output))
-    return results
+        for number, boxes in zip(image_ids, output):
+            take(number, boxes.to("cpu"))
 
 
 def _in_order(parts: Sequence[dict[int, Any]], images: int) -> list[Any]:
@@ -44,10 +51,13 @@ def _in_order(parts: Sequence[dict[int, Any]], images: int) -> list[Any]:
     merged: dict[int, Any] = {}
     for part in parts:
         merged.update(part)
-    absent = [number for number in range(images) if number not in merged]
+    _check_complete([number for number in range(images) if number not in merged], images)
+    return [merged[number] for number in range(images)]
+
+
+def _check_complete(absent: Sequence[int], images: int) -> None:
     if absent:
         raise HMLError(f"{len(absent)} of {images} images have no prediction (first: {absent[0]}); check the sampler")
-    return [merged[number] for number in range(images)]
 
 
 def inference(
@@ -65,6 +75,10 @@ def inference(
 ) -> Any:
     """Predict all images of the loader and evaluate.
 
+    Without an ``output_folder``, as in validation, or with ``TEST.SAVE_PREDICTIONS`` False, a prediction is evaluated
+    by the process that made it and let go, and only what the metrics need is gathered: no pair's scores are held.
+    Otherwise the main process gathers all predictions and stores them, as SGB does.
+
     Predictions are always computed: ``TEST.ALLOW_LOAD_FROM_CACHE`` is accepted but those of an earlier run, possibly of
     other weights, are not reused.
 
@@ -77,7 +91,13 @@ def inference(
     logger.info("Start evaluation on %s dataset (%d images).", dataset_name, len(dataset))
     total, forward = Timer(), Timer()
     total.tic()
-    parts = gather(compute_on_dataset(model, data_loader, device, forward, label=dataset_name))
+    kept: dict[int, Any] = {}
+    evaluation = None
+    if not cfg.TEST.CUSTUM_EVAL and not (output_folder and cfg.TEST.SAVE_PREDICTIONS):
+        evaluation = start_evaluation(cfg, dataset, iou_types)
+    take = evaluation.add if evaluation else kept.__setitem__
+    compute_on_dataset(model, data_loader, device, forward, take, label=dataset_name)
+    parts = gather(evaluation.part() if evaluation else kept)
     total.toc()
     for what, timer in (("Total run time", total), ("Model inference time", forward)):
         per_image = timer.total_time * processes / max(len(dataset), 1)
@@ -87,6 +107,10 @@ def inference(
         )
     if not is_main_process():
         return -1.0
+    if evaluation:
+        evaluation.merge(parts)
+        _check_complete(evaluation.missing(), len(dataset))
+        return evaluation.finish(output_folder, logger)
     predictions = _in_order(parts, len(dataset))
     if cfg.TEST.CUSTUM_EVAL:
         path = Path(cfg.DETECTED_SGG_DIR) / "custom_prediction.json"

@@ -8,7 +8,7 @@ from typing import Any
 from maskrcnn_benchmark_hml.errors import HMLError
 
 from ..visual_genome import VGDataset
-from .vg import vg_evaluation
+from .vg import SplitEvaluation, vg_evaluation
 
 
 def evaluate(
@@ -19,8 +19,18 @@ def evaluate(
     Returns:
         R@100 when relations are evaluated, else mAP@0.5. See ``do_vg_evaluation``.
     """
-    if not isinstance(dataset, VGDataset):
-        raise HMLError(f"no evaluation for the dataset type {type(dataset).__name__}; use a VGDataset")
+    _check_kind(dataset)
     return vg_evaluation(
         cfg=cfg, dataset=dataset, predictions=predictions, output_folder=output_folder, logger=logger, **kwargs
     )
+
+
+def start_evaluation(cfg: Any, dataset: Any, iou_types: Sequence[str]) -> SplitEvaluation:
+    """An evaluation that is given one prediction after the other and need not keep them."""
+    _check_kind(dataset)
+    return SplitEvaluation(cfg, dataset, iou_types)
+
+
+def _check_kind(dataset: Any) -> None:
+    if not isinstance(dataset, VGDataset):
+        raise HMLError(f"no evaluation for the dataset type {type(dataset).__name__}; use a VGDataset")

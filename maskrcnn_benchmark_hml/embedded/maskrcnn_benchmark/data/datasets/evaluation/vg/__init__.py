@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .vg_eval import do_vg_evaluation
+from .vg_eval import SplitEvaluation, do_vg_evaluation
+
+__all__ = ["SplitEvaluation", "do_vg_evaluation", "vg_evaluation"]
 
 
 def vg_evaluation(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark_hml.metrics.matching import triplet_key
+
 from ...vg_files import read_annotations
-from .matching import triplet_key
 
 
 def seen_triplets(dataset: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Every recall at K follows from these ranks: an annotated triplet is found at K when its rank is below K. A prediction
 matches when subject class, predicate and object class are equal and both boxes overlap with IoU >= the threshold
-(Lu et al. 2016).
+(Lu et al. 2016). K goes up to 100, so a match behind the first 100 predictions is no match.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import numpy as np
 NEVER = np.iinfo(np.int64).max
 """Rank of a triplet that no prediction matches."""
 
-NO_CONSTRAINT_PREDICTIONS = 100
-"""Without the graph constraint, the best so many (pair, predicate) combinations are considered."""
+KS = (20, 50, 100)
+"""The K of every recall."""
+
+DEEPEST = max(KS)
+"""Only so many predictions, the best, are looked at; without the graph constraint, so many (pair, predicate)s."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,18 @@ class Objects:
     boxes: np.ndarray
     classes: np.ndarray
     scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class PairMatches:
+    """Predictions on an annotated pair, one entry each: the annotated relation, the rank and the predicate predicted.
+
+    (m,) int32, uint8, int16, ordered by relation, then rank.
+    """
+
+    relation: np.ndarray
+    rank: np.ndarray
+    predicate: np.ndarray
 
 
 def pairwise_iou(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -67,17 +82,43 @@ class Matcher:
             triplets: (p, 3) subject, object, predicate, best first.
             counted: (p,) bool; the others are left out before ranks are given.
         """
-        if counted is not None:
-            triplets = triplets[counted]
+        triplets = (triplets if counted is None else triplets[counted])[:DEEPEST]
         offered = triplet_key(triplets, self._predicted.classes)
-        wanted, rank = np.nonzero(self.wanted[:, None] == offered)
+        wanted, rank = self._near_ones(self.wanted[:, None] == offered, triplets)
+        return _first(wanted, rank, len(self.relations))
+
+    def any_predicate(self, triplets: np.ndarray) -> PairMatches:
+        """All matches but for the predicate: both classes equal, both boxes near.
+
+        Args:
+            triplets: (p, 3) subject, object, predicate, best first.
+        """
+        triplets = triplets[:DEEPEST]
+        offered = triplet_key(triplets, self._predicted.classes) - triplets[:, 2]
+        pairs = self.wanted - self.relations[:, 2]
+        wanted, rank = self._near_ones(pairs[:, None] == offered, triplets)
+        predicted = triplets[rank, 2].astype(np.int16)
+        return PairMatches(wanted.astype(np.int32), rank.astype(np.uint8), predicted)
+
+    def first_with_predicate(self, matches: PairMatches) -> np.ndarray:
+        """(g,) what ``ranks`` gives, from ``any_predicate`` of the same triplets."""
+        same = matches.predicate == self.relations[matches.relation, 2]
+        return _first(matches.relation[same], matches.rank[same], len(self.relations))
+
+    def _near_ones(self, alike: np.ndarray, triplets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Annotated and predicted index of each true cell of ``alike`` (g, p) whose boxes are near, row by row."""
+        wanted, rank = np.nonzero(alike)
         near = self._near[self.relations[wanted, 0], triplets[rank, 0]]
         near &= self._near[self.relations[wanted, 1], triplets[rank, 1]]
-        result = np.full(len(self.relations), NEVER)
-        # nonzero() runs through the predictions of one annotated triplet in their order, and of several values for
-        # one place the last is kept: written from the back, the best rank stays.
-        result[wanted[near][::-1]] = rank[near][::-1]
-        return result
+        return wanted[near], rank[near]
+
+
+def _first(relation: np.ndarray, rank: np.ndarray, relations: int) -> np.ndarray:
+    """(relations,) smallest rank of each, or ``NEVER``; ranks ascend within a relation."""
+    result = np.full(relations, NEVER)
+    # Of several values for one place the last is kept: written from the back, the best rank stays.
+    result[relation[::-1]] = rank[::-1]
+    return result
 
 
 def constrained(pairs: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +144,7 @@ def unconstrained(pairs: np.ndarray, scores: np.ndarray, best: np.ndarray, objec
     Args:
         best: (p,) largest of each row of ``scores`` without the background. object_scores: (n,).
     """
-    k = NO_CONSTRAINT_PREDICTIONS
+    k = DEEPEST
     scores = scores[:, 1:]
     weight = object_scores[pairs[:, 0]] * object_scores[pairs[:, 1]]
     row_best = weight * best

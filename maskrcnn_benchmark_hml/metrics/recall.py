@@ -11,20 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from .matching import Matcher, Objects, constrained, unconstrained
-
-KS = (20, 50, 100)
+from .matching import KS, Matcher, Objects, PairMatches, constrained, unconstrained
 
 
 @dataclass
 class ImageRanks:
-    """One image's annotated triplets: predicates, keys of their classes (``triplet_key``), ranks in three lists."""
+    """One image's annotated triplets: predicates, keys of their classes (``triplet_key``), ranks in three lists.
+
+    ``matches`` are the graph-constrained predictions on the annotated pairs, whatever their predicate.
+    """
 
     predicate: np.ndarray
     key: np.ndarray
     constrained: np.ndarray
     unconstrained: np.ndarray
     annotated_pairs: np.ndarray | None
+    matches: PairMatches
 
 
 def rank_image(
@@ -53,12 +55,14 @@ def rank_image(
         is_annotated[relations[:, 0], relations[:, 1]] = True
         among_pairs = matcher.ranks(triplets, is_annotated[pairs[:, 0], pairs[:, 1]])
     free = matcher.ranks(unconstrained(pairs, scores, best, predicted.scores))
-    return ImageRanks(relations[:, 2], matcher.wanted, matcher.ranks(triplets), free, among_pairs)
+    matches = matcher.any_predicate(triplets)
+    first = matcher.first_with_predicate(matches)
+    return ImageRanks(relations[:, 2], matcher.wanted, first, free, among_pairs, matches)
 
 
 @dataclass
 class RecallTable:
-    """Collects images, then computes every metric at once.
+    """Collects images, in any order and a few hundred bytes each, then computes every metric at once.
 
     Args:
         num_predicates: with the background.
@@ -67,10 +71,16 @@ class RecallTable:
 
     num_predicates: int
     seen: np.ndarray
-    images: list[ImageRanks] = field(default_factory=list)
+    by_number: dict[int, ImageRanks] = field(default_factory=dict)
 
-    def add(self, image: ImageRanks) -> None:
-        self.images.append(image)
+    def add(self, number: int, image: ImageRanks) -> None:
+        """``number``: the image's place in the dataset; a second result for it replaces the first."""
+        self.by_number[number] = image
+
+    @property
+    def images(self) -> list[ImageRanks]:
+        """In the order of the dataset."""
+        return [self.by_number[number] for number in sorted(self.by_number)]
 
     def result_dict(self, mode: str) -> dict[str, Any]:
         """Metrics by the names ``<mode>_recall``, ``_recall_nogc``, ``_zeroshot_recall``, ``_ng_zeroshot_recall``,
@@ -78,13 +88,14 @@ class RecallTable:
         ({K: number}), each of these with ``_list`` ({K: per predicate}) and ``_collect`` ({K: per predicate, index 0
         for all together, one number per image that has it}).
         """
-        sizes = np.array([len(image.predicate) for image in self.images], dtype=np.int64)
+        images = self.images
+        sizes = np.array([len(image.predicate) for image in images], dtype=np.int64)
         image = np.repeat(np.arange(len(sizes)), sizes)
-        predicate = _joined([i.predicate for i in self.images])
-        unseen = ~np.isin(_joined([i.key for i in self.images]), self.seen)
+        predicate = _joined([i.predicate for i in images])
+        unseen = ~np.isin(_joined([i.key for i in images]), self.seen)
         ranks = {
-            "": _joined([i.constrained for i in self.images]),
-            "ng_": _joined([i.unconstrained for i in self.images]),
+            "": _joined([i.constrained for i in images]),
+            "ng_": _joined([i.unconstrained for i in images]),
         }
         result: dict[str, Any] = {}
         for prefix, name in (("", "recall"), ("ng_", "recall_nogc")):
@@ -95,8 +106,8 @@ class RecallTable:
             }
         result[f"{mode}_accuracy_hit"] = {k: [] for k in KS}
         result[f"{mode}_accuracy_count"] = {k: [] for k in KS}
-        if self.images and self.images[0].annotated_pairs is not None:
-            among = _joined([i.annotated_pairs for i in self.images])
+        if images and images[0].annotated_pairs is not None:
+            among = _joined([i.annotated_pairs for i in images])
             result[f"{mode}_accuracy_hit"] = {k: _hits(image, among < k, sizes).tolist() for k in KS}
             result[f"{mode}_accuracy_count"] = {k: sizes.astype(float).tolist() for k in KS}
         for prefix, found in ranks.items():

@@ -28,6 +28,8 @@ from .progress import split_stream
 TRAIN_SCRIPT = "tools/relation_train_net.py"
 RECORD = "cell.json"
 LOG = "console.log"
+#: Overrides that name a file: what counts is its content.
+FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "HML.TREE.FILE")
 
 
 class CellFailed(RuntimeError):
@@ -67,13 +69,17 @@ class Cell:
         """All that decides the result, by content and not by path, so a moved folder stays valid."""
         if len(self.overrides) % 2:
             raise HMLError(f"the run {self.name!r} has overrides that are not KEY VALUE pairs: {self.overrides}")
+        chosen = dict(zip(self.overrides[::2], self.overrides[1::2]))
+        for key in FILES:
+            if chosen.get(key):
+                chosen[key] = file_digest(Path(chosen[key])).hex()[:16]
         return {
             "version": __version__,
             "script": self.script,
             "config": hashlib.sha256(self.config_file.read_bytes()).hexdigest()[:16],
             "data": data_digest(self.data),
             "seed": self.seed,
-            **dict(zip(self.overrides[::2], self.overrides[1::2])),
+            **chosen,
         }
 
     def metrics(self) -> dict[str, Any] | None:
@@ -99,8 +105,19 @@ def data_digest(folder: Path) -> str:
         path = folder / name
         if not path.is_file():
             raise HMLError(f"{folder} has no {name}; see hml data --help for how a dataset folder is made")
-        digest.update(_file_digest(str(path), path.stat().st_mtime_ns))
+        digest.update(file_digest(path))
     return digest.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file, computed once as long as the file is not written again.
+
+    Raises:
+        HMLError: there is no such file.
+    """
+    if not path.is_file():
+        raise HMLError(f"there is no file {path}; correct the path")
+    return _file_digest(str(path), path.stat().st_mtime_ns)
 
 
 @functools.cache

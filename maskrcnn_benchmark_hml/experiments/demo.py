@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -15,10 +14,10 @@ from ..errors import HMLError
 from ..report.tables import RECALL_KEYS, changes_table, layer_recall, layers_table, mean_or_none, runs_table
 from ..resources import config_file
 from .cell import Cell, CellFailed, CellResult, write_json
+from .cells_catalog import RELATION_CONFIG, class_counts, stage_iterations
 from .progress import clock
 from .series import cores, run_cells
 
-CONFIG = "demo/motifs_predcls.yaml"
 ITERATIONS = 900
 RUNS = ("baseline", "class_balanced", "hml")
 LABELS = {"baseline": "baseline", "class_balanced": "class-balanced", "hml": "HML"}
@@ -64,22 +63,6 @@ def add_demo_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=run_demo)
 
 
-def stage_iterations(total: int) -> tuple[int, int]:
-    """Split of the iterations over HML's two stages, as 8,000 to 16,000 in the paper."""
-    first = max(total // 3, 1)
-    return first, total - first
-
-
-def class_counts(data: Path) -> tuple[str, ...]:
-    """Config overrides for the numbers of object and predicate classes (with background) of a dataset folder."""
-    vocabulary = json.loads((data / "VG-SGG-dicts-with-attri.json").read_text("utf-8"))
-    objects, predicates = len(vocabulary["label_to_idx"]) + 1, len(vocabulary["predicate_to_idx"]) + 1
-    return (
-        *("MODEL.ROI_BOX_HEAD.NUM_CLASSES", str(objects)),
-        *("MODEL.ROI_RELATION_HEAD.NUM_CLASSES", str(predicates)),
-    )
-
-
 def demo_cells(config: Path, data: Path, out: Path, seeds: Sequence[int], profile: str, total: int) -> list[Cell]:
     """The cells of a demo, seed by seed: three runs with ``total`` iterations each."""
     staged = (
@@ -116,7 +99,7 @@ def run_demo(args: argparse.Namespace) -> int:
         raise HMLError(f"--seeds is {args.seeds}; give a whole number of at least 1")
     if args.iterations < 2:
         raise HMLError(f"--iterations is {args.iterations}; give at least 2, one for each stage")
-    config = args.config or config_file(CONFIG)
+    config = args.config or config_file(RELATION_CONFIG)
     if not config.is_file():
         raise HMLError(f"there is no config file {config}; give an existing file to --config")
     if args.data is not None and not args.data.is_dir():

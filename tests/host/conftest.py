@@ -9,7 +9,7 @@ import pytest
 from maskrcnn_benchmark_hml.compat.amp import amp
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 
-CONFIG = Path(__file__).parents[2] / "configs" / "demo" / "motifs_predcls.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "demo" / "relation.yaml"
 
 
 @pytest.fixture(scope="session")

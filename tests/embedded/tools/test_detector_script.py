@@ -12,6 +12,7 @@ import torch
 
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.experiments.cells_catalog import run_overrides
 from maskrcnn_benchmark_hml.resources import config_file
 
 _spec = importlib.util.spec_from_file_location("small_run", Path(__file__).with_name("small_run.py"))
@@ -76,9 +77,10 @@ def test_the_detector_trains_tests_and_resumes(command, detector, tmp_path):
     resumed(command, "detector_pretrain_net", "demo/detector.yaml", detector, tmp_path / "cut", *SOLVER)
 
 
-def test_sgdet_on_the_detector_trains_tests_and_resumes(command, detector, tmp_path):
-    whole, config = tmp_path / "whole", "demo/motifs_sgdet.yaml"
-    words = [*SOLVER, *FEW_BOXES, "MODEL.PRETRAINED_DETECTOR_CKPT", detector / "model_final.pth"]
+def test_sgdet_on_the_detector_trains_tests_and_resumes(command, data, detector, tmp_path):
+    whole, config = tmp_path / "whole", "demo/relation.yaml"
+    task = run_overrides("motifs", "sgdet", data, detector=detector / "model_final.pth")[1]
+    words = [*task, *SOLVER, *FEW_BOXES]
     command("relation_train_net", config, "OUTPUT_DIR", whole, *words)
     assert metrics(whole)["mode"] == "sgdet" and "A@20" not in metrics(whole)
     trained, given = weights(whole), weights(detector)
@@ -86,20 +88,20 @@ def test_sgdet_on_the_detector_trains_tests_and_resumes(command, detector, tmp_p
     assert frozen and all(torch.equal(trained[name], given[name]) for name in frozen)
     resumed(command, "relation_train_net", config, whole, tmp_path / "cut", *words)
     tested = metrics(whole)
-    command("relation_test_net", config, "OUTPUT_DIR", whole, *FEW_BOXES)
+    command("relation_test_net", config, "OUTPUT_DIR", whole, *task, *FEW_BOXES)
     assert metrics(whole) == tested
 
 
-def test_sgcls_takes_the_same_file(command, detector, tmp_path):
-    given = ["MODEL.ROI_RELATION_HEAD.USE_GT_BOX", True, "MODEL.PRETRAINED_DETECTOR_CKPT", detector / "model_final.pth"]
-    command("relation_train_net", "demo/motifs_sgdet.yaml", "OUTPUT_DIR", tmp_path, *SOLVER, *given)
+def test_sgcls_takes_the_same_file(command, data, detector, tmp_path):
+    task = run_overrides("motifs", "sgcls", data, detector=detector / "model_final.pth")[1]
+    command("relation_train_net", "demo/relation.yaml", "OUTPUT_DIR", tmp_path, *task, *SOLVER)
     assert metrics(tmp_path)["mode"] == "sgcls"
 
 
 def test_what_it_does_not_train_is_named(command, tmp_path):
     folder, script = tmp_path / "run", "detector_pretrain_net"
     with pytest.raises(HMLError, match="RELATION_ON is True"):
-        command(script, "demo/motifs_sgdet.yaml", "OUTPUT_DIR", folder)
+        command(script, "demo/relation.yaml", "OUTPUT_DIR", folder)
     with pytest.raises(HMLError, match="R-101-FPN has frozen normalisation.*MODEL.WEIGHT"):
         command(script, "demo/detector.yaml", "OUTPUT_DIR", folder, "MODEL.BACKBONE.CONV_BODY", "R-101-FPN")
     assert not folder.exists()

@@ -36,7 +36,7 @@ def command(data, monkeypatch):
 
     def call(name, *words):
         module = small_run.script(name)
-        config = ["--config-file", str(config_file("demo/motifs_predcls.yaml"))]
+        config = ["--config-file", str(config_file("demo/relation.yaml"))]
         monkeypatch.setattr(sys, "argv", [name, *config, *map(str, words)])
         module.main()
 
@@ -75,7 +75,7 @@ def test_two_processes_with_one_command(data, tmp_path):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
         str(embedded_root() / "tools" / "relation_train_net.py"),
-        "--config-file", str(config_file("demo/motifs_predcls.yaml")), *words,
+        "--config-file", str(config_file("demo/relation.yaml")), *words,
     ]  # fmt: skip
     env = {"PATH": "/usr/bin:/bin", "HML_DATA": str(data), "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -76,8 +76,11 @@ KEYS: tuple[Key, ...] = tuple(
         (
             "CONTROL",
             "",
-            _one_of("", "class_balanced"),
-            "'' = HML; 'class_balanced' = the control: one stage, all labels, l_new alone, all stages' iterations",
+            _one_of("", "plain", "class_balanced", "oversampled", "last_stage"),
+            "'' = HML; the rest are one-stage controls with all stages' iterations: all labels under plain cross "
+            "entropy ('plain'), under l_new alone ('class_balanced'), or under plain cross entropy with repeated "
+            "images ('oversampled': STAGES.OVERSAMPLE_*, 1, 5, 20 if empty); 'last_stage' = the last stage's data and "
+            "loss alone, without teacher and MR",
         ),
         # -- predicate tree, eq. 1-2
         ("TREE.FILE", "", _path, "tree JSON; '' = the shipped tree of this vocabulary (or TREE.BUILDER, if set)"),
@@ -105,14 +108,15 @@ KEYS: tuple[Key, ...] = tuple(
             (),
             _integers(1, empty=True),
             "how often an image is repeated by its rarest predicate's rank in stages under 'containing' "
-            "(released code: 1, 5, 20); empty = never",
+            "(released code: 1, 5, 20; ranks beyond the last bound take the last factor); empty = never",
         ),
         # -- l_new, eq. 4
         ("LOSS.CLASS_BALANCED", (True,), ("a list of True/False", lambda v: len(v) > 0 and all(isinstance(x, bool)
          for x in v)), "class-balanced loss per stage (False: plain cross entropy); the last entry repeats"),
         ("LOSS.GAMMA", 0.0, ("0, or a number in (0, 1)", lambda v: _is_number(v) and 0 <= v < 1),
          "gamma of eq. 4; 0 = (N-1)/N with N the stage's foreground labels"),
-        ("LOSS.EXPONENT", 1.0, _number(0), "W_i is raised to this power before use (1 = eq. 4, 0 = no balance)"),
+        ("LOSS.EXPONENT", (1.0,), _numbers(0), "W_i is raised to this power before use (1 = eq. 4, 0 = no balance), "
+         "per stage; the last entry repeats and is that of a one-stage control"),
         ("LOSS.BACKGROUND_COUNT", -1, _number(-1), "n_0 of eq. 4; -1 = background pairs sampled in one epoch"),
         # -- CR, eq. 5
         ("CR.WEIGHT", 1.0, _number(0), "weight of CR; 0 = no teacher is run"),
@@ -122,8 +126,11 @@ KEYS: tuple[Key, ...] = tuple(
         ("CR.REDUCTION", "mean", _one_of("mean", "released"), "mean over pairs, or the released code's sum / (2 C)"),
         # -- Fisher, importance and MR, eq. 6-12
         ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3"),
-        ("MR.MODE", "paper", _one_of("paper", "released", "l2"), "F + Omega raw, the released normalisation, or the "
-         "control with weight 1 for every parameter (plain L2 to theta*)"),
+        ("MR.MODE", "paper", _one_of("paper", "released", "mean_one", "l2"), "F + Omega raw, the released "
+         "normalisation, the paper's F + Omega divided by its mean, or the control with weight 1 for every parameter "
+         "(plain L2 to theta*)"),
+        ("MR.REDUCTION", "mean", _one_of("mean", "sum"), "eq. 12's mean over P, or the sum: then lambda is on the "
+         "scale of a weight decay, and under 'mean_one' and 'l2' a parameter's mean pull is 2 lambda"),
         ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M more)"),
         ("FISHER.MODE", "mean", _one_of("mean", "ema"), "eq. 8: running mean; 'ema' as in the released code"),
         ("FISHER.EMA", 0.5, _number(0, 1, above=True), "share of the new square in F under 'ema'"),
@@ -131,6 +138,13 @@ KEYS: tuple[Key, ...] = tuple(
         ("IMPORTANCE.CONTRIBUTION", "descent", _one_of("descent", "released"), "eq. 11 with its sign repaired, or the "
          "misprint that the released code follows (it rewards uphill moves)"),
         ("IMPORTANCE.EPS", 1e-30, _number(0, above=True), "eps of eq. 9; keep far below F dtheta^2 / 2"),
+        # -- testing
+        ("TEST.TAU", (), (_numbers(0)[0] + " (may be empty)", lambda v: all(_is_number(x) and x >= 0 for x in v)),
+         "logit adjustment after training (Menon et al. 2021): each test is also evaluated with tau log prior taken "
+         "from the relation logits, into <test folder>/tau_<tau>/; works with HML.ENABLED False; empty = off"),
+        ("TEST.PRIOR", "foreground", _one_of("foreground", "all"), "'foreground': the predicates' logits among "
+         "themselves, each pair's background probability stays; 'all': the logits of all C classes, the background's "
+         "prior being 1 - POSITIVE_FRACTION"),
         # -- running
         ("VAL_METRIC", "R", _one_of("R", "mR"), "what validation returns to the plateau schedule: R@100 or mR@100"),
         ("KEEP_STATES", 2, _number(1), "how many of the newest resume files are kept beside the checkpoints"),

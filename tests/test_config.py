@@ -20,7 +20,8 @@ WRONG = {
     "STAGES.INIT": "stale", "STAGES.OVERSAMPLE_RANKS": "(5,5)", "STAGES.OVERSAMPLE_REPEATS": "(0,)",
     "LOSS.CLASS_BALANCED": "yes", "LOSS.GAMMA": "1.0", "LOSS.EXPONENT": "-1", "LOSS.BACKGROUND_COUNT": "-2",
     "CR.WEIGHT": "-0.5", "CR.METRIC": "l3", "CR.TEMPERATURE": "0", "CR.CLASSES": "new", "CR.REDUCTION": "sum",
-    "MR.WEIGHT": "-1", "MR.MODE": "half", "MR.EXTRACTORS": "2", "FISHER.MODE": "max", "FISHER.EMA": "1.1",
+    "MR.WEIGHT": "-1", "MR.MODE": "half", "MR.REDUCTION": "max",
+    "TEST.TAU": "1,-1", "TEST.PRIOR": "flat", "MR.EXTRACTORS": "2", "FISHER.MODE": "max", "FISHER.EMA": "1.1",
     "IMPORTANCE.INTERVAL": "-1", "IMPORTANCE.EPS": "0", "IMPORTANCE.CONTRIBUTION": "up", "VAL_METRIC": "mAP",
     "KEEP_STATES": "0",
 }

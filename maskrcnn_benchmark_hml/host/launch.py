@@ -16,6 +16,7 @@ from ..config import add_hml_config, merge_profile, normalise_options, requested
 from ..errors import HMLError
 from ..resources import config_root
 from . import seams
+from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
 from .train import wrap_train
@@ -76,9 +77,11 @@ def add_settings(argv: list[str]) -> None:
 def attach(namespace: dict[str, Any], argv: list[str], benchmark: Benchmark, script: str) -> None:
     """Check the run that a script is about to do, wrap its ``train`` if it has one, and say what is driven."""
     line = f"hml: driving {benchmark.describe()}"
+    plan = _preflight(argv, namespace, script) if {"train", "inference"} & namespace.keys() else None
     if "train" in namespace:
         line += f"; {seams.probe(namespace).describe()}"
-        wrap_train(namespace, script, _preflight(argv, namespace, script))
+        wrap_train(namespace, script, plan)
+    wrap_tests(namespace)
     if int(os.environ.get("RANK", 0)) == 0:
         print(line, file=sys.stderr)
 
@@ -127,7 +130,8 @@ def _preflight(argv: list[str], namespace: dict[str, Any], script: str) -> Plan 
     except (KeyError, ValueError, AssertionError) as error:
         raise HMLError(f"the settings do not fit the benchmark: {str(error).strip(chr(34))}") from error
     own.freeze()
-    if not own.HML.ENABLED:
+    check_test(own, namespace, script)
+    if not own.HML.ENABLED or "train" not in namespace:
         return None
     seams.require(namespace, script)
     return prepare(own)

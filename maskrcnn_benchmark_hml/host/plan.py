@@ -59,6 +59,7 @@ class Plan:
         self.tree.save(folder / "tree.json")
         rows = [
             {"stage": s.index, "policy": s.policy, "iterations": s.iterations, "class_balanced": s.class_balanced,
+             "exponent": s.exponent, "repeats": list(s.repeats),
              "labels": list(s.labels), "old_classes": list(s.old_classes)}
             for s in self.stages
         ]
@@ -148,7 +149,8 @@ def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
     bound.update(settings(cfg))
     bound["DATASETS.TRAIN"] = host_settings.training_sets(cfg)
     bound["predicate tree"] = tree.digest
-    for free in ("HML.KEEP_STATES", "HML.TREE.FILE"):  # the digest stands for the file
+    # The digest stands for the tree's file; the adjustment comes after training.
+    for free in ("HML.KEEP_STATES", "HML.TREE.FILE", "HML.TEST.TAU", "HML.TEST.PRIOR"):
         bound.pop(free)
     return bound
 

@@ -11,7 +11,8 @@ from ..errors import HMLError
 from .flat import FlatLayout
 from .importance import normalise_importance, released_normalise
 
-MODES = ("paper", "released", "l2")
+MODES = ("paper", "released", "mean_one", "l2")
+REDUCTIONS = ("mean", "sum")
 
 
 def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mode: str = "paper") -> dict[str, Tensor]:
@@ -21,8 +22,8 @@ def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mo
         fisher: F of the previous stage, name -> tensor.
         omega_raw: Omega_raw (eq. 9) of the previous stage, same names and shapes.
         mode: ``paper``: raw F + eq. 10's Omega, and 0 for a parameter that was never updated (Omega_raw = 0);
-            ``released``: both passed through the released code's normalisation; ``l2``: 1 everywhere, the control
-            that pulls plainly towards theta*.
+            ``released``: both passed through the released code's normalisation; ``mean_one``: the paper's, divided
+            by their mean over all parameters; ``l2``: 1 everywhere, the control that pulls plainly towards theta*.
 
     Raises:
         HMLError: an unknown mode, or F and Omega of different parameters.
@@ -41,7 +42,13 @@ def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mo
         # A parameter that was never updated drops out of MR, whatever gradient it had.
         first = [torch.where(omega_raw[name] > 0, fisher[name], 0.0) for name in names]
         second = normalise_importance([omega_raw[name] for name in names])
-    return {name: f + omega for name, f, omega in zip(names, first, second)}
+    weights = {name: f + omega for name, f, omega in zip(names, first, second)}
+    if mode == "mean_one":
+        total = float(sum(w.sum(dtype=torch.float64) for w in weights.values()))
+        count = sum(w.numel() for w in weights.values())
+        # If no parameter was ever updated, all weights are 0 and stay so.
+        return {name: w * (count / total) for name, w in weights.items()} if total > 0 else weights
+    return weights
 
 
 def mr_value(
@@ -69,9 +76,11 @@ class ModelReconstruction:
         omega_raw: Omega_raw of the previous stage.
         lam: lambda of eq. 3, 0 or more.
         mode: see :func:`mr_weights`.
+        reduction: ``mean`` over P (eq. 12), or ``sum``: no division by P, so lambda is on the scale of a weight decay.
 
     Raises:
-        HMLError: a parameter that the previous stage does not have, in name or shape, or lambda below 0.
+        HMLError: an unknown reduction, a parameter that the previous stage does not have, in name or shape, or lambda
+            below 0.
     """
 
     def __init__(
@@ -82,7 +91,10 @@ class ModelReconstruction:
         omega_raw: Mapping[str, Tensor],
         lam: float,
         mode: str = "paper",
+        reduction: str = "mean",
     ) -> None:
+        if reduction not in REDUCTIONS:
+            raise HMLError(f"the MR reduction {reduction!r} is unknown; use one of {', '.join(REDUCTIONS)}")
         if not 0 <= lam < float("inf"):
             raise HMLError(f"lambda, the weight of MR, is {lam}; it must be finite and not negative")
         self._layout = layout = FlatLayout(named_params)
@@ -98,12 +110,16 @@ class ModelReconstruction:
         self._weights = layout.flatten(weights, "F + Omega")
         self._scratch = layout.scratch()
         self._lam = float(lam)
+        self._divisor = layout.numel if reduction == "mean" else 1
 
     @torch.no_grad()
     def add_gradient_(self) -> None:
-        """Add 2 lambda (F + Omega)(theta - theta*) / P to each ``grad``, in place; a ``grad`` of None stays None."""
+        """Add 2 lambda (F + Omega)(theta - theta*) / P to each ``grad``, in place; a ``grad`` of None stays None.
+
+        Under the reduction ``sum``, here and below, without the division by P.
+        """
         layout = self._layout
-        factor = 2.0 * self._lam / layout.numel
+        factor = 2.0 * self._lam / self._divisor
         weights = layout.slices(self._weights)
         for (_, param), star, weight in zip(layout.named_params, self._theta_star, weights):
             grad = param.grad
@@ -129,7 +145,7 @@ class ModelReconstruction:
         total = torch.zeros((), dtype=torch.float64, device=layout.device)
         for theta, star, weight in blocks:
             total += ((theta - star).square_() * weight).sum(dtype=torch.float64)
-        return float(total) / layout.numel
+        return float(total) / self._divisor
 
     @property
     def pull(self) -> float:
@@ -137,7 +153,7 @@ class ModelReconstruction:
 
         Compare it with the weight decay, which adds its factor per unit of distance from 0.
         """
-        return 2.0 * self._lam * float(self._weights.mean(dtype=torch.float64)) / self._layout.numel
+        return 2.0 * self._lam * float(self._weights.mean(dtype=torch.float64)) / self._divisor
 
 
 def _fitted(layout: FlatLayout, values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:

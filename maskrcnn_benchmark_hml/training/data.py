@@ -78,10 +78,10 @@ def select_images(dataset, stage: Stage, num_classes: int, ranks: np.ndarray, hm
         if stage.policy == "pure_images" and not (hit.size and hit.all()) or not hit.any():
             continue
         repeats = 1
-        if stage.policy == "containing" and len(hml.STAGES.OVERSAMPLE_REPEATS):
+        if stage.repeats:
             rarest = ranks[predicates].max()
             bound = np.searchsorted(hml.STAGES.OVERSAMPLE_RANKS, rarest)
-            repeats = hml.STAGES.OVERSAMPLE_REPEATS[min(bound, len(hml.STAGES.OVERSAMPLE_REPEATS) - 1)]
+            repeats = stage.repeats[min(bound, len(stage.repeats) - 1)]
         keep += [at] * repeats
     return np.asarray(keep, dtype=np.int64)
 

@@ -86,7 +86,8 @@ class HML:
         if self.memory is not None and self.hml.MR.WEIGHT > 0:
             theta_star = self.teacher_parameters(named[0][1].device) or self.memory.head
             self.reconstruction = ModelReconstruction(
-                named, theta_star, self.memory.fisher, self.memory.omega, self.hml.MR.WEIGHT, self.hml.MR.MODE
+                named, theta_star, self.memory.fisher, self.memory.omega, self.hml.MR.WEIGHT, self.hml.MR.MODE,
+                self.hml.MR.REDUCTION,
             )
             _log.info("HML: MR pulls each parameter by %.3e of its distance to theta* per unit learning rate (mean)",
                       self.reconstruction.pull)
@@ -106,7 +107,7 @@ class HML:
         if self.hml.LOSS.BACKGROUND_COUNT >= 0:
             counts[0] = self.hml.LOSS.BACKGROUND_COUNT
         if self.stage.class_balanced:
-            weights = class_balanced_weights(counts, self.hml.LOSS.GAMMA or None) ** self.hml.LOSS.EXPONENT
+            weights = class_balanced_weights(counts, self.hml.LOSS.GAMMA or None) ** self.stage.exponent
             weights[counts == 0] = 0
         else:
             weights = (counts > 0).double()

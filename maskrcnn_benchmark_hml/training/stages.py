@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import HMLError
@@ -12,6 +12,11 @@ from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
+
+#: Values of HML.CONTROL that train once on all labels.
+ONE_STAGE = ("plain", "class_balanced", "oversampled")
+#: The released code's repeat factors, for the control that oversamples.
+RELEASED_REPEATS = (1, 5, 20)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Stage:
         class_balanced: l_new (eq. 4) or plain cross entropy.
         folder: where the host writes this stage's checkpoints.
         memory_file: what the stage hands on.
+        exponent: power of eq. 4's weights.
+        repeats: how often an image is repeated, by the rank of its rarest predicate; empty = never.
     """
 
     index: int
@@ -39,6 +46,8 @@ class Stage:
     class_balanced: bool
     folder: Path
     memory_file: Path
+    exponent: float = 1.0
+    repeats: tuple[int, ...] = ()
 
     @property
     def is_last(self) -> bool:
@@ -50,6 +59,11 @@ class Stage:
 
 def _entry(values: Sequence, at: int):
     return values[min(at, len(values) - 1)]
+
+
+def total_iterations(hml, tree: PredicateTree) -> int:
+    """Iterations of all stages together: the budget of a one-stage control."""
+    return sum(_entry(hml.STAGES.ITERATIONS, k) for k in range(tree.num_layers))
 
 
 def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir: str | Path) -> list[Stage]:
@@ -65,10 +79,15 @@ def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir
         HMLError: tree and dataset differ in vocabulary, a layer is empty, or a per-stage list has the wrong length.
     """
     root = Path(output_dir)
-    if hml.CONTROL == "class_balanced":
+    if hml.CONTROL in ONE_STAGE:
         everything = tuple(range(1, len(rel_classes)))
-        total = sum(_entry(hml.STAGES.ITERATIONS, k) for k in range(tree.num_layers))
-        return [Stage(1, 1, everything, (0,), "all", total, True, root, root / "hml" / "stage1" / "memory.pt")]
+        repeats = tuple(hml.STAGES.OVERSAMPLE_REPEATS) or RELEASED_REPEATS
+        whole = Stage(
+            1, 1, everything, (0,), "all", total_iterations(hml, tree), hml.CONTROL == "class_balanced", root,
+            root / "hml" / "stage1" / "memory.pt", hml.LOSS.EXPONENT[-1],
+            repeats if hml.CONTROL == "oversampled" else (),
+        )
+        return [whole]
     tree.check_vocabulary(list(rel_classes))
     count = tree.num_layers
     policies = tuple(hml.STAGES.LABELS) or ("only",) * (count - 1) + ("containing",)
@@ -97,9 +116,15 @@ def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir
                 class_balanced=_entry(hml.LOSS.CLASS_BALANCED, k - 1),
                 folder=root if k == count else root / "hml" / f"stage{k}",
                 memory_file=root / "hml" / f"stage{k}" / "memory.pt",
+                exponent=_entry(hml.LOSS.EXPONENT, k - 1),
+                repeats=tuple(hml.STAGES.OVERSAMPLE_REPEATS) if policies[k - 1] == "containing" else (),
             )
         )
         earlier += labels
+    if hml.CONTROL == "last_stage":
+        memory_file = root / "hml" / "stage1" / "memory.pt"
+        total = total_iterations(hml, tree)
+        return [replace(stages[-1], index=1, count=1, iterations=total, memory_file=memory_file)]
     return stages
 
 

@@ -342,9 +342,10 @@ def stage(dtype):
 def oracle_mr(named, star, fisher, raw, mode):
     f = [x for n, _ in named for x in fisher[n].double().flatten().tolist()]
     o = [x for n, _ in named for x in raw[n].double().flatten().tolist()]
-    if mode == "paper":
+    if mode in ("paper", "mean_one"):
         omega = [1 / (1 + math.exp(-math.log10(len(o) * x / math.fsum(o)))) if x else 0.0 for x in o]
         w = [a + b if x else 0.0 for a, b, x in zip(f, omega, o)]
+        w = [x / (math.fsum(w) / len(w)) for x in w] if mode == "mean_one" else w
     elif mode == "released":
         logs = [math.log10(min(max(x, 1e-20), 1)) for x in f], [math.log10(max(x, 1e-20)) for x in o]
         parts = [[1 / (1 + math.exp(math.fsum(v) / len(v) - x)) for x in v] for v in logs]
@@ -359,7 +360,7 @@ def oracle_mr(named, star, fisher, raw, mode):
 
 
 @BOTH
-@pytest.mark.parametrize("mode", ["paper", "released", "l2"])
+@pytest.mark.parametrize("mode", ["paper", "released", "mean_one", "l2"])
 def test_eq12_weights_value_gradient(dtype, mode):
     named, star, fisher, raw = stage(dtype)
     w, value, gradient = oracle_mr(named, star, fisher, raw, mode)
@@ -375,7 +376,7 @@ def test_eq12_weights_value_gradient(dtype, mode):
     close(torch.cat([p.grad.flatten() for _, p in named]), gradient, dtype)
 
 
-@pytest.mark.parametrize("mode", ["paper", "released", "l2"])
+@pytest.mark.parametrize("mode", ["paper", "released", "mean_one", "l2"])
 def test_eq12_gradient_is_autograds(mode):
     named, star, fisher, raw = stage(torch.float64)
     loss = 3.0 * mr_value(dict(named), star, mr_weights(fisher, raw, mode))

@@ -186,6 +186,32 @@ def test_half_precision_parameters_are_tracked_in_float32():
     assert named[0][1].grad.shape == before.shape
 
 
+@pytest.mark.parametrize("mode", ["mean_one", "l2"])
+def test_mr_as_a_sum_pulls_by_two_lambda_on_average(mode):
+    named, _ = make()
+    star = {n: torch.zeros_like(p) for n, p in named}
+    raw = {n: torch.rand_like(p) for n, p in named}
+    fisher = {n: 7.0 * torch.rand_like(p) for n, p in named}
+    mean, total = (ModelReconstruction(named, star, fisher, raw, 0.3, mode, how) for how in ("mean", "sum"))
+    count = sum(p.numel() for _, p in named)
+    assert total.pull == pytest.approx(0.6, rel=1e-5) and mean.pull == pytest.approx(0.6 / count, rel=1e-5)
+    assert total.value() == pytest.approx(count * mean.value(), rel=1e-6)
+    gradients = []
+    for mr in (mean, total):
+        for _, p in named:
+            p.grad = torch.zeros_like(p)
+        mr.add_gradient_()
+        gradients.append(torch.cat([p.grad.flatten() for _, p in named]))
+    torch.testing.assert_close(gradients[1], count * gradients[0])
+    with pytest.raises(HMLError, match="the MR reduction 'max' is unknown"):
+        ModelReconstruction(named, star, fisher, raw, 0.3, mode, "max")
+
+
+def test_weights_without_any_update_stay_zero_under_mean_one():
+    zero = {"a": torch.zeros(3)}
+    assert mr_weights({"a": torch.ones(3)}, zero, "mean_one")["a"].tolist() == [0.0, 0.0, 0.0]
+
+
 def test_mr_skips_parameters_without_gradient_and_keeps_theta_star_by_reference():
     named, _ = make()
     star = {n: torch.zeros_like(p) for n, p in named}

@@ -26,8 +26,8 @@ def hml(**stages):
     return node
 
 
-def stage(labels=(3, 4, 5), policy="only", index=2):
-    return Stage(index, 2, labels, (0, 1, 2), policy, 10, True, Path("."), Path("memory.pt"))
+def stage(labels=(3, 4, 5), policy="only", index=2, repeats=()):
+    return Stage(index, 2, labels, (0, 1, 2), policy, 10, True, Path("."), Path("memory.pt"), repeats=repeats)
 
 
 def dataset():
@@ -80,9 +80,17 @@ def test_pure_images_keeps_only_images_all_of_the_stage():
 def test_oversampling_repeats_images_by_their_rarest_predicate():
     d = dataset()
     # counts: 1 -> 2, 2 -> 2, 3 -> 2, 4 -> 1, 5 -> 1; ranks 1..5 in that order
-    node = hml(OVERSAMPLE_RANKS=(3, 4, 5), OVERSAMPLE_REPEATS=(1, 2, 3))
-    data.apply_stage(d, stage(policy="containing"), CLASSES, node, 100, 0.25)
+    node = hml(OVERSAMPLE_RANKS=(3, 4, 5))
+    data.apply_stage(d, stage(policy="containing", repeats=(1, 2, 3)), CLASSES, node, 100, 0.25)
     assert d.filenames == ["a", "b", "b", "d", "d", "d"]
+
+
+def test_the_control_repeats_images_of_the_whole_set_and_keeps_all_labels():
+    d = dataset()
+    node = hml(OVERSAMPLE_RANKS=(3, 4))
+    kept = data.apply_stage(d, stage((1, 2, 3, 4, 5), "all", 1, repeats=(1, 2)), CLASSES, node, 100, 0.25)
+    assert d.filenames == ["a", "b", "b", "c", "d", "d"]  # rank 5 lies beyond the bounds: the last factor
+    assert kept.counts[1:].tolist() == [3, 3, 3, 2, 2]
 
 
 def test_empty_stage_and_wrong_index_are_refused():

@@ -44,6 +44,32 @@ def test_control_is_one_stage_of_equal_total_length(tmp_path):
     assert only.labels == (1, 2, 3, 4, 5) and only.policy == "all" and only.iterations == 24000 and only.is_last
 
 
+def test_controls_of_one_stage(tmp_path):
+    def only(**settings):
+        (stage,) = plan_stages(config(**settings), TREE, CLASSES, tmp_path)
+        assert stage.iterations == 24000 and stage.is_last and stage.index == 1 and stage.folder == tmp_path
+        return stage
+
+    plain = only(CONTROL="plain", STAGES__OVERSAMPLE_REPEATS=(1, 2, 3))
+    assert (plain.policy, plain.class_balanced, plain.repeats) == ("all", False, ())
+    assert plain.labels == (1, 2, 3, 4, 5)
+    again = only(CONTROL="oversampled")
+    assert (again.policy, again.class_balanced, again.repeats) == ("all", False, (1, 5, 20))
+    assert only(CONTROL="oversampled", STAGES__OVERSAMPLE_REPEATS=(1, 2, 3)).repeats == (1, 2, 3)
+    last = only(CONTROL="last_stage", LOSS__CLASS_BALANCED=(True, False), STAGES__OVERSAMPLE_REPEATS=(1, 2, 3))
+    assert (last.labels, last.policy, last.class_balanced, last.repeats) == ((3, 4, 5), "containing", False, (1, 2, 3))
+
+
+def test_settings_per_stage_repeat_their_last_entry(tmp_path):
+    first, last = plan_stages(config(LOSS__EXPONENT=(0.0, 0.5)), TREE, CLASSES, tmp_path)
+    assert (first.exponent, last.exponent) == (0.0, 0.5)
+    assert [s.exponent for s in plan_stages(config(LOSS__EXPONENT=(0.7,)), TREE, CLASSES, tmp_path)] == [0.7, 0.7]
+    (control,) = plan_stages(config(CONTROL="class_balanced", LOSS__EXPONENT=(0.0, 0.5)), TREE, CLASSES, tmp_path)
+    assert control.exponent == 0.5
+    first, last = plan_stages(config(STAGES__OVERSAMPLE_REPEATS=(1, 5, 20)), TREE, CLASSES, tmp_path)
+    assert (first.repeats, last.repeats) == ((), (1, 5, 20))
+
+
 def test_lists_that_do_not_fit_the_tree_are_refused(tmp_path):
     with pytest.raises(HMLError, match="3 entries but the tree has 2 layers"):
         plan_stages(config(STAGES__LABELS=("only",) * 3), TREE, CLASSES, tmp_path)

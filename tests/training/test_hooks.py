@@ -1,0 +1,52 @@
+"""What a stage's settings do to its loss weights and to MR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.config import add_hml_config
+from maskrcnn_benchmark_hml.method.losses import class_balanced_weights
+from maskrcnn_benchmark_hml.method.memory import StageMemory
+from maskrcnn_benchmark_hml.training.data import StageData
+from maskrcnn_benchmark_hml.training.hooks import HML
+from maskrcnn_benchmark_hml.training.stages import Stage
+
+COUNTS = np.array([40, 20, 10, 2, 0])
+
+
+def stage(**changes) -> Stage:
+    values = dict(index=2, count=2, labels=(3, 4), old_classes=(0, 1, 2), policy="containing", iterations=4,
+                  class_balanced=True, folder=Path("."), memory_file=Path("memory.pt"))
+    return Stage(**{**values, **changes})
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_a_stages_own_exponent_shapes_its_weights(exponent):
+    hml = HML(add_hml_config(CfgNode()).HML, stage(exponent=exponent), None)
+    hml.on_data(StageData(4, 32, 4, 32, COUNTS))
+    logits, labels = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 3, 0])
+    weights = class_balanced_weights(COUNTS) ** exponent
+    weights[4] = 0
+    expected = torch.nn.functional.cross_entropy(logits, labels, weight=weights.float())
+    torch.testing.assert_close(hml.relation_loss(logits, labels), expected)
+
+
+@pytest.mark.parametrize("reduction, factor", [("mean", 1 / 6), ("sum", 1.0)])
+def test_mr_settings_reach_the_gradient(reduction, factor):
+    head = nn.Module()
+    head.predictor = nn.Linear(3, 2, bias=False)
+    star = {"predictor.weight": torch.zeros(2, 3)}
+    cfg = add_hml_config(CfgNode()).HML
+    cfg.CR.WEIGHT, cfg.MR.WEIGHT, cfg.MR.MODE, cfg.MR.REDUCTION = 0.0, 0.25, "l2", reduction
+    hml = HML(cfg, stage(), StageMemory(1, star, star, star, {}))
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_parameters(head)
+    head.predictor.weight.grad = torch.zeros(2, 3)
+    assert hml.on_gradients()
+    torch.testing.assert_close(head.predictor.weight.grad, 0.5 * factor * head.predictor.weight.detach())

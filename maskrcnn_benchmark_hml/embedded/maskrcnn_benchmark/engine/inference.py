@@ -1,4 +1,4 @@
-"""Runs a model over a dataset and hands its predictions to the evaluation: one by one or, if they are kept, together."""
+"""Runs a model over a dataset; its predictions are evaluated one by one or, if they are stored, together."""
 
 from __future__ import annotations
 

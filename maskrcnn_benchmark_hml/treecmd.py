@@ -32,6 +32,7 @@ examples:
   hml tree --counts counts.json --vectors GoogleNews.bin --threshold 0.65 --skip-words a and of to
   hml tree --data DIR --builder frequency --boundaries 10 35
   hml tree --show tree.json --png tree.png
+  hml tree --show tree.json --layers 3 --out tree3.json        the same groups in three layers, without the vectors
 then train with it:  hml run ... HML.ENABLED True HML.TREE.FILE tree.json
 """
 
@@ -57,7 +58,7 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
         default=0.70,
         help="T_SS, cosine similarity that joins a group (default 0.70, for GloVe 840B; GoogleNews .65, GloVe 6B .86)",
     )
-    parser.add_argument("--layers", type=int, metavar="K", help="number of layers (default 2)")
+    parser.add_argument("--layers", type=int, metavar="K", help="number of layers (default 2, or the shown tree's)")
     parser.add_argument(
         "--boundaries", type=int, nargs="+", metavar="RANK", help="frequency builder: ranks where the next layer begins"
     )
@@ -79,7 +80,7 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run_tree(args: argparse.Namespace) -> int:
     """``hml tree``; returns the exit code. Nothing is written unless the whole tree could be built."""
-    tree = PredicateTree.load(args.show) if args.show else _build(args)
+    tree = _shown(args) if args.show else _build(args)
     if args.out:
         tree.save(args.out)
     if args.png:
@@ -91,6 +92,11 @@ def run_tree(args: argparse.Namespace) -> int:
         if path:
             print(f"wrote {path}")
     return 0
+
+
+def _shown(args: argparse.Namespace) -> PredicateTree:
+    tree = PredicateTree.load(args.show)
+    return tree if args.layers is None else tree.with_layers(args.layers)
 
 
 def _build(args: argparse.Namespace) -> PredicateTree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,24 @@ class PredicateTree:
         """Read a tree file; HMLError names what is wrong with it."""
         return cls(**read_tree_file(path))
 
+    def with_layers(self, num_layers: int) -> PredicateTree:
+        """The same groups cut into K layers by the builder's rule; the overrides keep the last word.
+
+        Raises:
+            HMLError: K is below 1, exceeds what the groups give, has no released split (a frequency tree), or lies
+                below an override's layer.
+        """
+        if num_layers == self.num_layers:
+            return self
+        overrides = check_overrides(self.overrides, self.predicates, num_layers)
+        if self.builder == "frequency":
+            order = frequency_order(self.predicates, self.counts)
+            layers = _layers_by_frequency(order, _released_boundaries(num_layers))
+        else:
+            layers = _layers_by_group(self.groups, self.actions, num_layers)
+        layers.update({name: entry["layer"] for name, entry in overrides.items() if "layer" in entry})
+        return replace(self, layers={name: layers[name] for name in self.predicates}, num_layers=num_layers)
+
     def describe(self) -> str:
         """The tree for reading: what made it, its layers, and each group with counts and layers."""
         total = max(1, sum(self.counts.values()))
@@ -204,8 +222,6 @@ def build_clustered_tree(
     counts = _check_counts(predicates, counts)
     if not -1 <= threshold <= 1:
         raise HMLError(f"the threshold is {threshold}; a cosine similarity lies in [-1, 1]")
-    if num_layers < 1:
-        raise HMLError(f"the number of layers is {num_layers}; a tree has at least one")
     known = tuple(name for name in actions if name in predicates)
     odd = [name for name in actions if name not in predicates]
     if odd and tuple(actions) != VG_ACTIONS:
@@ -214,8 +230,7 @@ def build_clustered_tree(
     order = frequency_order(predicates, counts)
     groups = cluster_predicates(order, vectors, threshold, skip_words)
     groups = apply_group_overrides(groups, overrides, order)
-    layers = {name: min(rank + 1, num_layers) for group in groups for rank, name in enumerate(group)}
-    layers.update({group[0]: num_layers for group in groups if len(group) == 1 and group[0] in known})
+    layers = _layers_by_group(groups, known, num_layers)
     return _tree(
         predicates, counts, groups, layers, num_layers, overrides, "clustered",
         threshold=float(threshold), vectors=vectors.name, vectors_digest=vectors.digest,
@@ -254,30 +269,47 @@ def build_frequency_tree(
     _check_names(predicates)
     counts = _check_counts(predicates, counts)
     if boundaries is None:
-        if (num_layers or 2) not in RELEASED_BOUNDARIES:
-            raise HMLError(f"there is no released split into {num_layers} layers; give the boundaries")
-        boundaries = RELEASED_BOUNDARIES[num_layers or 2]
+        boundaries = _released_boundaries(2 if num_layers is None else num_layers)
     if num_layers is not None and len(boundaries) != num_layers - 1:
         raise HMLError(f"{num_layers} layers have {num_layers - 1} boundaries between them, not {len(boundaries)}")
     num_layers = len(boundaries) + 1
-    edges = [0, *boundaries, len(predicates)]
-    if any(low >= high for low, high in zip(edges, edges[1:])):
-        raise HMLError(
-            f"the boundaries {list(boundaries)} must ascend between 0 and {len(predicates)}, the number of predicates"
-        )
-    overrides = check_overrides(overrides or {}, predicates, num_layers)
     order = frequency_order(predicates, counts)
+    layers = _layers_by_frequency(order, boundaries)
+    overrides = check_overrides(overrides or {}, predicates, num_layers)
     if vectors is None:
         groups = [[name] for name in order]
     else:
         groups = cluster_predicates(order, vectors, threshold, skip_words)
     groups = apply_group_overrides(groups, overrides, order)
-    layers = {name: 1 + sum(rank >= edge for edge in boundaries) for rank, name in enumerate(order)}
     source = {} if vectors is None else {
         "threshold": float(threshold), "vectors": vectors.name, "vectors_digest": vectors.digest,
         "skip_words": tuple(skip_words),
     }  # fmt: skip
     return _tree(predicates, counts, groups, layers, num_layers, overrides, "frequency", **source)
+
+
+def _layers_by_group(groups: Sequence[Sequence[str]], actions: Sequence[str], num_layers: int) -> dict[str, int]:
+    """Rank r (from 0) within a group is layer min(r + 1, K); an action alone in its group is layer K."""
+    if num_layers < 1:
+        raise HMLError(f"the number of layers is {num_layers}; a tree has at least one")
+    layers = {name: min(rank + 1, num_layers) for group in groups for rank, name in enumerate(group)}
+    layers.update({group[0]: num_layers for group in groups if len(group) == 1 and group[0] in actions})
+    return layers
+
+
+def _released_boundaries(num_layers: int) -> tuple[int, ...]:
+    if num_layers not in RELEASED_BOUNDARIES:
+        raise HMLError(f"there is no released split into {num_layers} layers; give the boundaries")
+    return RELEASED_BOUNDARIES[num_layers]
+
+
+def _layers_by_frequency(order: Sequence[str], boundaries: Sequence[int]) -> dict[str, int]:
+    edges = [0, *boundaries, len(order)]
+    if any(low >= high for low, high in zip(edges, edges[1:])):
+        raise HMLError(
+            f"the boundaries {list(boundaries)} must ascend between 0 and {len(order)}, the number of predicates"
+        )
+    return {name: 1 + sum(rank >= edge for edge in boundaries) for rank, name in enumerate(order)}
 
 
 def _tree(

@@ -31,7 +31,7 @@ def resolve_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, int]
     elif settings.BUILDER:
         tree = _build(settings, names, counts)
     else:
-        tree = _shipped(names)
+        tree = shipped_tree(names)
     tree.check_vocabulary(list(rel_classes))
     return tree
 
@@ -56,7 +56,12 @@ def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTr
     )
 
 
-def _shipped(names: list[str]) -> PredicateTree:
+def shipped_tree(names: Sequence[str]) -> PredicateTree:
+    """The first tree of configs/trees/ that has exactly these predicates.
+
+    Raises:
+        HMLError: there is none.
+    """
     for path in sorted((config_root() / "trees").glob("*.json")):
         tree = PredicateTree.load(path)
         if set(tree.predicates) == set(names):

@@ -159,6 +159,30 @@ def test_released_splits(layers, sizes):
 # -- file -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_a_tree_is_cut_again_as_if_built_so(layers):
+    two, three = toy_tree(), toy_tree(num_layers=min(layers, 3))
+    assert two.with_layers(min(layers, 3)) == three
+    shipped = PredicateTree.load(config_file("trees/vg150_clustered.json")).with_layers(layers)
+    assert shipped.num_layers == layers and sum(len(shipped.layer(k)) for k in range(1, layers + 1)) == 50
+    if layers > 2:
+        assert {"parked on", "flying in"} <= set(shipped.layer(layers)) and "sitting on" in shipped.layer(2)
+    if layers > 1:
+        assert set(VG_ACTIONS) - {"walking in", "looking at"} <= set(shipped.layer(layers))
+    frequency = PredicateTree.load(config_file("trees/vg150_frequency10.json")).with_layers(layers)
+    expected = {1: (50,), 2: (10, 40), 3: (10, 25, 15), 4: (10, 10, 15, 15)}[layers]
+    assert tuple(len(frequency.layer(k)) for k in range(1, layers + 1)) == expected
+
+
+def test_what_cannot_be_cut_is_named():
+    with pytest.raises(HMLError, match="layer 4 of 5 of the tree is empty"):
+        toy_tree().with_layers(5)
+    with pytest.raises(HMLError, match="number of layers is 0"):
+        toy_tree().with_layers(0)
+    with pytest.raises(HMLError, match="override of 'above' gives layer 2"):
+        toy_tree(overrides={"above": 2}).with_layers(1)
+
+
 def test_file_round_trip(tmp_path):
     tree = toy_tree(overrides={"sit on": {"layer": 1}}, skip_words=("of",))
     path = tmp_path / "new" / "tree.json"

@@ -78,6 +78,12 @@ def test_counts_file_frequency_and_show(counts, tmp_path, capsys):
     assert main(["tree", "--counts", str(out), "--builder", "frequency", "--boundaries", "2"]) == 0
 
 
+def test_a_shown_tree_is_cut_into_other_layers(tmp_path):
+    shipped, out = str(config_file("trees/vg150_clustered.json")), tmp_path / "three.json"
+    assert main(["tree", "--show", shipped, "--layers", "3", "--out", str(out)]) == 0
+    assert PredicateTree.load(out) == PredicateTree.load(shipped).with_layers(3)
+
+
 def test_options_reach_the_builder(counts, vectors, tmp_path):
     overrides, out = tmp_path / "overrides.json", tmp_path / "tree.json"
     overrides.write_text(json.dumps({"on": {"layer": 2}}))

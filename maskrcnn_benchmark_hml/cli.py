@@ -53,6 +53,7 @@ COMMANDS = (
     Command("demo", "train and test a baseline, a control and HML, side by side", "experiments.demo:add_demo_parser"),
     Command("tree", "build, print or draw a predicate tree", "treecmd:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "datasets.cli:add_data_parser"),
+    Command("report", "tables of finished runs: metrics, Mean@K, merged recall", "report.command:add_report_parser"),
     Command("doctor", "will HML run on this checkout, machine and data?", "host.doctor:add_doctor_parser"),
     Command("patch", "put two lines into a training script, or take them out", "host.patch:add_patch_parser"),
 )

@@ -1,1 +1,1 @@
-"""What a reader sees of finished runs: tables and drawings. Reads metrics and trees; runs nothing."""
+"""What a reader sees of finished runs: tables and drawings. Reads results and trees; runs nothing."""

@@ -1,0 +1,148 @@
+"""``hml report``: tables, CSV and JSON of finished runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import HMLError
+
+DESCRIPTION = """\
+Prints what test runs measured, one column per run, in percent. RUN is the OUTPUT_DIR of a run, of this package or of
+SGB itself (or the folder inside it that holds the results, or a metrics.json).
+
+  hml report RUN...                  every metric at 20, 50 and 100; by layer where a predicate tree is known
+  hml report mean-at-k RUN RUN RUN   Mean@K: the mean of R@K and mR@K over PredCls, SGCls and SGDet
+  hml report merged RUN...           how much recall of "on", "has" ... comes back when fine predictions ("parked on")
+                                     count as their group's coarse predicate
+"""
+
+EPILOG = """\
+The tree is OUTPUT_DIR/hml/tree.json of an HML run, or --tree FILE; a run without one takes that of the other runs.
+What each metric is, and the files that a test writes: docs/metrics.md.
+
+examples:
+  hml report out/baseline out/hml --per-predicate
+  hml report out/hml --csv hml.csv --json hml.json
+  hml report mean-at-k out/hml-predcls out/hml-sgcls out/hml-sgdet
+  hml report merged out/sgb-motifs --tree configs/trees/vg150_clustered.json
+"""
+
+KINDS = ("merged", "mean-at-k")
+
+
+def add_report_parser(subparsers: Any) -> None:
+    """Describe ``hml report``; the parsed arguments carry its handler."""
+    parser = subparsers.add_parser(
+        "report",
+        help="tables of finished runs: metrics, Mean@K, merged recall",
+        usage="hml report [merged | mean-at-k] RUN [RUN ...] [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("words", nargs="+", metavar="RUN", help="a run, after merged or mean-at-k if that is wanted")
+    add("--tree", metavar="FILE", help="predicate tree for all runs")
+    add("--per-predicate", action="store_true", help="recall of every predicate too")
+    add("--k", type=int, choices=(20, 50, 100), default=50, help="K of --per-predicate (default: %(default)s)")
+    add("--task", choices=("predcls", "sgcls", "sgdet"), help="merged: of a run whose files do not tell it")
+    add("--csv", metavar="FILE", help="write all figures as rows: run,task,metric,k,layer,predicate,value")
+    add("--json", metavar="FILE", help="write all figures as JSON, one entry per run")
+    parser.set_defaults(handler=run_report)
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """``hml report``; returns the exit code. Files are written only when all runs could be read."""
+    kind, paths = (args.words[0], args.words[1:]) if args.words[0] in KINDS else ("", args.words)
+    if not paths:
+        raise HMLError(f"hml report {kind} needs the OUTPUT_DIR of a run, for instance: hml report {kind} out/motifs")
+    if args.per_predicate and kind:
+        raise HMLError(f"--per-predicate belongs to hml report RUN..., not to {kind}; leave it out")
+    if args.task and kind != "merged":
+        raise HMLError("--task belongs to hml report merged; leave it out")
+    handlers: dict[str, Callable[..., tuple[str, list, Any]]] = {"": _all, "merged": _merged, "mean-at-k": _mean_at_k}
+    text, rows, content = handlers[kind](paths, args)
+    _write(args, rows, content)
+    print(text)
+    for path in (args.csv, args.json):
+        if path:
+            print(f"wrote {path}")
+    return 0
+
+
+def _write(args: argparse.Namespace, rows: list, content: Any) -> None:
+    import json
+
+    from ..method.aside import written_aside
+    from ..metrics.summary import csv_text
+    from .overview import CSV_COLUMNS
+
+    if args.csv:
+        with written_aside(args.csv, "table") as aside:
+            aside.write_text(csv_text(CSV_COLUMNS, rows), encoding="utf-8")
+    if args.json:
+        with written_aside(args.json, "table") as aside:
+            aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
+    from .overview import csv_rows, json_entry, metrics_table, predicates_table
+    from .runs import load_runs, short_names
+
+    runs = load_runs(paths, args.tree)
+    names = short_names(runs)
+    text = metrics_table(names, runs)
+    if args.per_predicate:
+        text += f"\n\nR@{args.k} of every predicate, the most frequent first where a tree tells:\n"
+        text += predicates_table(names, runs, args.k)
+    rows = [row for run in runs for row in csv_rows(run)]
+    return text, rows, [json_entry(run) for run in runs]
+
+
+def _mean_at_k(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
+    from .overview import mean_at_k, mean_at_k_table
+    from .runs import load_runs
+
+    runs = load_runs(paths, args.tree)
+    figures = mean_at_k(runs)
+    rows = [("", "mean", *key.split("@"), "", "", repr(value)) for key, value in figures.items()]
+    return mean_at_k_table(runs, figures), rows, {"runs": [run.path for run in runs], **figures}
+
+
+def _merged(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
+    from .merging import merge_run, merged_rows, merged_table
+
+    texts, rows, content = [], [], []
+    for path, folder, tree in _with_trees(paths, args.tree):
+        merged = merge_run(folder, tree, args.task)
+        texts.append(f"{path} ({merged.task}), recall of coarse predicates in percent:\n{merged_table(merged)}")
+        figures: dict[str, Any] = {"run": path, "mode": merged.task, "per_predicate": {}}
+        for metric, name, k, value in merged_rows(merged):
+            layer = tree.layers[name] if name else ""
+            rows.append((path, merged.task, metric, str(k), layer, name, "" if value is None else repr(value)))
+            into = figures["per_predicate"].setdefault(f"{metric}@{k}", {}) if name else figures
+            into[name or f"{metric}@{k}"] = value
+        content.append(figures)
+    return "\n\n".join(texts), rows, content
+
+
+def _with_trees(paths: Sequence[str], tree_file: str | None) -> list[tuple[str, Path, Any]]:
+    """(path, results folder, tree) of each run; one tree found serves the runs without."""
+    from ..method.tree import PredicateTree
+    from .runs import results_folder, run_tree
+
+    folders = [results_folder(path) for path in paths]
+    if tree_file:
+        trees = [PredicateTree.load(tree_file)] * len(paths)
+    else:
+        trees = [run_tree(folder) for folder in folders]
+    found = {tree.digest: tree for tree in trees if tree is not None}
+    for at, tree in enumerate(trees):
+        if tree is None:
+            if len(found) != 1:
+                raise HMLError(f"no predicate tree is known for {paths[at]}; give one with --tree FILE")
+            trees[at] = next(iter(found.values()))
+    return list(zip(paths, folders, trees))

@@ -1,0 +1,170 @@
+"""Finds the test results of a run, ours or SGB's, and the predicate tree that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import HMLError
+from ..method.tree import BACKGROUND, PredicateTree
+from ..method.tree_file import read_json
+from ..metrics.summary import metrics
+
+TASKS = ("predcls", "sgcls", "sgdet")
+_RESULTS = ("metrics.json", "result_dict.pytorch")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Test results.
+
+    Attributes:
+        path: as the user named it.
+        folder: holds the results' files.
+        metrics: as in metrics.json; fractions.
+        tree: the predicate tree, None if unknown.
+    """
+
+    path: str
+    folder: Path
+    metrics: Mapping[str, Any]
+    tree: PredicateTree | None
+
+    @property
+    def task(self) -> str:
+        return self.metrics["mode"]
+
+    def per_predicate(self, key: str) -> Mapping[str, float | None]:
+        """Of ``R@50`` and the like; empty for a detector's results."""
+        return self.metrics.get("per_predicate", {}).get(key, {})
+
+    @property
+    def predicates(self) -> tuple[str, ...]:
+        return tuple(self.per_predicate("R@50"))
+
+
+def load_runs(paths: Sequence[str], tree_file: str | None = None) -> list[Run]:
+    """The runs of these paths. A run without a tree gets that of the others, if theirs agree.
+
+    Args:
+        paths: each an OUTPUT_DIR, a results folder or a metrics.json.
+        tree_file: a tree for all of them, instead of their own.
+
+    Raises:
+        HMLError: no results, several, unreadable ones; a tree of another vocabulary.
+    """
+    given = PredicateTree.load(tree_file) if tree_file else None
+    runs = [_load_run(path, given) for path in paths]
+    trees = {run.tree.digest: run.tree for run in runs if run.tree is not None}
+    if len(trees) == 1:
+        (tree,) = trees.values()
+        fits = [run.tree is None and set(run.predicates) == set(tree.predicates) for run in runs]
+        runs = [replace(run, tree=tree) if fit else run for run, fit in zip(runs, fits)]
+    return runs
+
+
+def short_names(runs: Sequence[Run]) -> list[str]:
+    """The last parts of the runs' paths, as many as make them differ."""
+    parts = [Path(run.path).absolute().parts for run in runs]
+    for depth in range(1, max(map(len, parts))):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [run.path for run in runs]
+
+
+def results_folder(path: str) -> Path:
+    """The folder with the results of a run.
+
+    Raises:
+        HMLError: none, or several test datasets.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise HMLError(f"{path} does not exist; give the OUTPUT_DIR of a run")
+    if place.is_file():
+        if place.name not in _RESULTS:
+            raise HMLError(f"{path} is no {' or '.join(_RESULTS)}; give the OUTPUT_DIR of a run")
+        return place.parent
+    if _has_results(place):
+        return place
+    found = sorted(folder for folder in place.glob("inference/*_test") if _has_results(folder))
+    if not found:
+        raise HMLError(
+            f"{path} has no test results (neither {' nor '.join(_RESULTS)}, there or in inference/*_test); "
+            "run tools/relation_test_net.py with that OUTPUT_DIR"
+        )
+    if len(found) > 1:
+        raise HMLError(f"{path} has the results of {len(found)} datasets; give one of them, such as {found[0]}")
+    return found[0]
+
+
+def _has_results(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _RESULTS)
+
+
+def _load_run(path: str, given: PredicateTree | None) -> Run:
+    folder = results_folder(path)
+    tree = given or run_tree(folder)
+    content = _read_metrics(folder) if (folder / "metrics.json").is_file() else _from_result_dict(folder, tree)
+    run = Run(path, folder, content, tree)
+    if tree is not None and run.predicates:
+        tree.check_vocabulary((BACKGROUND, *run.predicates))
+    return run
+
+
+def _read_metrics(folder: Path) -> Mapping[str, Any]:
+    content = read_json(folder / "metrics.json", "result")
+    if not isinstance(content, dict) or "mode" not in content:
+        raise HMLError(f"{folder / 'metrics.json'} has no 'mode', so it is none of ours; run the test script again")
+    return content
+
+
+def run_tree(folder: Path) -> PredicateTree | None:
+    """The tree beside a run's results: OUTPUT_DIR/hml/tree.json, also for a single stage's folder; None without."""
+    above = list(folder.absolute().parents)
+    places = [base / "hml" / "tree.json" for base in (folder, *above[:2])]
+    places += [base / "tree.json" for base in above[:3] if base.name == "hml"]
+    return next((PredicateTree.load(place) for place in places if place.is_file()), None)
+
+
+def _from_result_dict(folder: Path, tree: PredicateTree | None) -> Mapping[str, Any]:
+    """SGB's own results: its file has numbers per predicate, but no names."""
+    task, result = stored_task(folder)
+    names = predicate_names(folder, tree)
+    stored = len(result[f"{task}_mean_recall_list"][100])
+    if stored != len(names) - 1:
+        raise HMLError(
+            f"{folder / 'result_dict.pytorch'} has {stored} predicates, the names found {len(names) - 1}; "
+            "give the tree of that vocabulary with --tree FILE"
+        )
+    return {"mode": task, **metrics(result, task, names)}
+
+
+def stored_task(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    """The task that ``result_dict.pytorch`` was measured in, and its content."""
+    from .stored import load_stored
+
+    path = folder / "result_dict.pytorch"
+    result = load_stored(path)
+    found = [task for task in TASKS if isinstance(result, dict) and f"{task}_mean_recall_collect" in result]
+    if len(found) != 1:
+        raise HMLError(f"{path} holds no recall of one task; run the test script again")
+    return found[0], result
+
+
+def predicate_names(folder: Path, tree: PredicateTree | None) -> tuple[str, ...]:
+    """Background, then the predicates in index order: from the statistics in OUTPUT_DIR, else the tree."""
+    from .stored import load_stored
+
+    for above in folder.absolute().parents[:3]:
+        for cache in sorted(above.glob("*_statistics.cache")):
+            return tuple(load_stored(cache)["rel_classes"])
+    if tree is not None:
+        return (BACKGROUND, *tree.predicates)
+    raise HMLError(
+        f"nothing near {folder} tells the predicates' names (no *_statistics.cache in OUTPUT_DIR); "
+        "give a tree of that vocabulary with --tree FILE"
+    )

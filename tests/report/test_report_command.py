@@ -1,0 +1,179 @@
+"""``hml report``: what it prints and writes, and what it says about bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.report.overview import mean_at_k
+from maskrcnn_benchmark_hml.report.runs import load_runs, short_names
+from maskrcnn_benchmark_hml.report.stored import load_stored
+
+from .conftest import NAMES, make_tree
+
+
+def report(capsys, *words) -> tuple[int, str, str]:
+    code = cli.main(["report", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def row(text: str, label: str) -> list[str]:
+    (line,) = (line for line in text.splitlines() if line.startswith(label + "  "))
+    return line[len(label) :].split()
+
+
+def test_runs_side_by_side(run, capsys):
+    one, two = run("baseline", shift=0.125), run("hml", with_tree=True)
+    code, out, _ = report(capsys, one, two, "--per-predicate", "--k", "20")
+    assert code == 0
+    content = json.loads((two / "inference/some_test/metrics.json").read_text())
+    for key in ("R@20", "mR@50", "ng-R@100", "ng-mR@20", "A@20"):
+        assert row(out, key)[1] == f"{100 * content[key]:.1f}"
+    assert float(row(out, "R@50")[0]) == pytest.approx(float(row(out, "R@50")[1]) + 12.5, abs=0.11)
+    per = content["per_predicate"]["R@20"]
+    fine = [per[p] for p, layer in make_tree().layers.items() if layer == 2 and per[p] is not None]
+    # The baseline has no tree of its own and takes the other's.
+    assert row(out, "layer 2 mR@20") == [f"{100 * sum(fine) / len(fine):.1f}"] * 2
+    assert row(out, "sitting on") == ["2", *[f"{100 * per['sitting on']:.1f}"] * 2]
+    listed = out[out.index("predicate ") :].splitlines()[2:]
+    assert [line.split("  ")[0] for line in listed] == ["on", "of", "sitting on", "parked on", "riding", "part of"]
+
+
+def test_results_of_sgb_itself(run, sgb_run, capsys):
+    ours, sgb = run("ours", "sgcls"), sgb_run("sgb", "sgcls")
+    one, two = load_runs([str(ours), str(sgb)])
+    assert one.tree is None and two.task == "sgcls"
+    for key, value in one.metrics.items():
+        if key not in ("images", "per_predicate"):
+            assert two.metrics[key] == value, key
+    assert two.metrics["per_predicate"] == one.metrics["per_predicate"]
+    make_tree().save(sgb / "tree.json")
+    code, out, _ = report(capsys, "merged", sgb, "--tree", sgb / "tree.json")
+    assert code == 0 and "on <- sitting on, parked on" in out
+
+
+def test_csv_and_json_hold_every_figure(run, tmp_path, capsys):
+    two = run("hml", with_tree=True)
+    content = json.loads((two / "inference/some_test/metrics.json").read_text())
+    assert report(capsys, two, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")[0] == 0
+    with open(tmp_path / "a.csv", newline="") as file:
+        rows = {(r["metric"], r["k"], r["layer"], r["predicate"]): r["value"] for r in csv.DictReader(file)}
+    for key, value in content.items():
+        if "@" in key:
+            metric, k = key.split("@")
+            assert rows[metric, k, "", ""] == ("" if value is None else repr(value))
+    for name, value in content["per_predicate"]["ng-R@50"].items():
+        assert rows["ng-R", "50", str(make_tree().layers[name]), name] == ("" if value is None else repr(value))
+    (entry,) = json.loads((tmp_path / "a.json").read_text())
+    assert entry["R@20"] == content["R@20"] and entry["run"] == str(two)
+    assert rows["mR", "50", "1", ""] == repr(entry["per_layer"]["mR@50"]["1"])
+    assert report(capsys, "merged", two, "--csv", tmp_path / "m.csv", "--json", tmp_path / "m.json")[0] == 0
+    with open(tmp_path / "m.csv", newline="") as file:
+        rows = {(r["metric"], r["k"], r["predicate"]): r["value"] for r in csv.DictReader(file)}
+    (entry,) = json.loads((tmp_path / "m.json").read_text())
+    assert rows["merged-R", "50", "on"] == repr(entry["per_predicate"]["merged-R@50"]["on"])
+    assert rows["R", "50", "on"] == repr(content["per_predicate"]["R@50"]["on"])
+    assert rows["merged-mR", "50", ""] == repr(entry["merged-mR@50"]) and rows["merged-R", "50", ""]
+
+
+def test_mean_over_the_tasks(run, tmp_path, capsys):
+    folders = {task: run(task, task) for task in ("sgdet", "predcls", "sgcls")}
+    code, out, _ = report(capsys, "mean-at-k", *folders.values(), "--json", tmp_path / "m.json")
+    read = {t: json.loads((f / "inference/some_test/metrics.json").read_text()) for t, f in folders.items()}
+    written = json.loads((tmp_path / "m.json").read_text())
+    for k in (20, 50, 100):
+        six = [read[task][f"{metric}@{k}"] for task in read for metric in ("R", "mR")]
+        assert written[f"Mean@{k}"] == pytest.approx(sum(six) / 6, abs=1e-15)
+        assert written[f"mR@{k}"] == pytest.approx(sum(six[1::2]) / 3, abs=1e-15)
+    assert code == 0 and [line.split()[0] for line in out.splitlines()[2:6]] == ["PredCls", "SGCls", "SGDet", "mean"]
+    assert row(out, "mean")[-1] == f"{100 * written['Mean@100']:.1f}"
+
+
+def test_mean_refuses_what_is_no_mean(run, capsys):
+    predcls, again, sgcls = run("a"), run("b"), run("c", "sgcls")
+    for words, said in (
+        ((predcls, again, sgcls), "are both PredCls"), ((predcls, sgcls), "lacks a run of SGDet"),
+        ((predcls,), "lacks a run of SGCls and SGDet"), ((), "needs the OUTPUT_DIR"),
+    ):  # fmt: skip
+        code, out, err = report(capsys, "mean-at-k", *words)
+        assert code == 2 and said in err and err.count("\n") == 1 and not out
+    sgdet = run("d", "sgdet")
+    path = sgdet / "inference/some_test/metrics.json"
+    content = json.loads(path.read_text())
+    content["per_predicate"]["R@50"] = {"other": 0.5}
+    path.write_text(json.dumps(content))
+    with pytest.raises(HMLError, match="tested on different predicates"):
+        mean_at_k(load_runs([str(predcls), str(sgcls), str(sgdet)]))
+
+
+def test_bad_input_is_one_sentence_and_writes_nothing(run, tmp_path, capsys):
+    good, empty = run("good"), tmp_path / "empty"
+    empty.mkdir()
+    several = run("several")
+    (several / "inference/other_test").mkdir()
+    (several / "inference/other_test/metrics.json").write_text("{}")
+    torn = run("torn")
+    (torn / "inference/some_test/metrics.json").write_text('{"mode": ')
+    for words, said in (
+        ((tmp_path / "none",), "does not exist"), ((empty,), "has no test results"), ((several,), "of 2 datasets"),
+        ((torn,), "no valid JSON"), ((good, "--tree", tmp_path / "none"), "does not exist"),
+        (("merged", good), "no predicate tree is known"), ((good, "--task", "sgdet"), "--task belongs to"),
+        (("merged", good, "--per-predicate"), "--per-predicate belongs to"),
+    ):  # fmt: skip
+        code, out, err = report(capsys, *words, "--csv", tmp_path / "x.csv")
+        assert code == 2 and said in err and err.count("\n") == 1 and not out, err
+    assert not (tmp_path / "x.csv").exists()
+    other = make_tree()
+    renamed = {"on": "upon"}
+    swap = lambda name: renamed.get(name, name)  # noqa: E731
+    type(other)(
+        tuple(map(swap, other.predicates)), tuple(tuple(map(swap, g)) for g in other.groups),
+        {swap(n): v for n, v in other.layers.items()}, {swap(n): v for n, v in other.counts.items()}, 2, "clustered",
+    ).save(tmp_path / "other.json")  # fmt: skip
+    for kind in ((), ("merged",)):
+        code, _, err = report(capsys, *kind, good, "--tree", tmp_path / "other.json")
+        assert code == 2 and "different predicates" in err
+
+
+def test_a_file_that_names_code_is_refused(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return print, ("ran",)
+
+    torch.save({"groundtruths": Harmful()}, tmp_path / "eval_results.pytorch")
+    with pytest.raises(HMLError, match=r"names \w+\.print"):
+        load_stored(tmp_path / "eval_results.pytorch")
+    (tmp_path / "torn").write_bytes(pickle.dumps([1, 2])[:-3])
+    with pytest.raises(HMLError, match="cannot be read as results"):
+        load_stored(tmp_path / "torn")
+
+
+def test_names_are_as_long_as_they_must_be(run, tmp_path):
+    runs = load_runs([str(run("a/x")), str(run("b/x"))])
+    assert short_names(runs) == ["a/x", "b/x"] and short_names(runs[:1]) == ["x"]
+
+
+def test_a_stages_own_folder_finds_the_tree(run, tmp_path):
+    run("whole", with_tree=True)
+    stage = run("whole/hml/stage1")
+    (one,) = load_runs([str(stage)])
+    assert one.tree.digest == make_tree().digest and one.predicates == NAMES[1:]
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from maskrcnn_benchmark_hml.cli import main\n"
+        "try: main(['report', '--help'])\nexcept SystemExit: pass\n"
+        "sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "mean-at-k RUN RUN RUN" in done.stdout

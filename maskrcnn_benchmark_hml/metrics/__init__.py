@@ -1,0 +1,1 @@
+"""What the metrics are: matching, recall and their summary, in numpy alone; for the embedded benchmark and reports."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import re
@@ -231,6 +232,21 @@ def test_files_are_safe_to_load(run, tmp_path):
     }  # fmt: skip
     (first, *_) = json.loads((tmp_path / "out" / "visual_info.json").read_text())
     assert first["img_file"].endswith("0.jpg") and first["groundtruth"][0][4].startswith("c")
+
+
+def test_csv_has_what_json_has(run, tmp_path):
+    random = np.random.default_rng(8)
+    for mode in ("predcls", "sgdet"):
+        content, _, _ = run(mode, [random_image(random, mode, False) for _ in range(9)], SEEN, ("relations",))
+        with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0]) == ["task", "metric", "k", "predicate", "value"] and {r["task"] for r in rows} == {mode}
+        read = {(r["metric"], r["k"], r["predicate"]): float(r["value"]) if r["value"] else None for r in rows}
+        expected = {(*key.split("@"), ""): value for key, value in content.items() if "@" in key}
+        for key, by_name in content["per_predicate"].items():
+            expected.update({(*key.split("@"), name): value for name, value in by_name.items()})
+        expected.update({(key, "", ""): content[key] for key in ("images", "images_evaluated")})
+        assert read == expected and len(rows) == len(read)
 
 
 def test_short_list_equals_the_full_sort():

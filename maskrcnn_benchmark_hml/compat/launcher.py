@@ -1,8 +1,10 @@
-"""The three ways in which torch's launchers tell a process its local rank, made into the one that the host reads."""
+"""What lies between torch's launchers and a host's script: the local rank at the start, the end of the ranks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+import torch.distributed as dist
 
 
 def take_local_rank(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str | None, list[str]]:
@@ -35,3 +37,12 @@ def local_rank_argument(arguments: Sequence[str], environ: Mapping[str, str]) ->
     """
     rank, rest = take_local_rank(arguments, environ)
     return rest if rank is None else [f"--local_rank={rank}", *rest]
+
+
+def leave_process_group() -> None:
+    """Cures ``terminate called without an active exception`` (SIGABRT) at the end of a finished run on several ranks.
+
+    The hosts' scripts start a process group and never end it; its threads are then torn down with the interpreter.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..compat import leave_process_group
 from ..errors import HMLError
 from ..resources import embedded_root
 from .launch import add_settings, attach, enter, prepare_command_line
@@ -63,9 +64,10 @@ def _one_sentence(main):
     @functools.wraps(main)
     def guarded(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            main(*args, **kwargs)
         except HMLError as error:
-            return _leave(error)
+            _leave(error)
+        leave_process_group()
 
     return guarded
 

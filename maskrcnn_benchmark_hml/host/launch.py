@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from .. import compat
-from ..compat import local_rank_argument
+from ..compat import leave_process_group, local_rank_argument
 from ..config import add_hml_config, merge_profile, normalise_options, requested_profile
 from ..errors import HMLError
 from ..resources import config_root
@@ -48,6 +48,7 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
     old_argv, sys.argv = sys.argv, [str(path), *argv]
     try:
         namespace["main"]()
+        leave_process_group()
     finally:
         sys.argv = old_argv
 

@@ -1,10 +1,14 @@
-"""Local rank from every launcher."""
+"""Local rank from every launcher; the end of the ranks."""
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
-from maskrcnn_benchmark_hml.compat.launcher import local_rank_argument, take_local_rank
+import pytest
+import torch.distributed as dist
+
+from maskrcnn_benchmark_hml.compat.launcher import leave_process_group, local_rank_argument, take_local_rank
+from maskrcnn_benchmark_hml.host import inline, launch
 
 
 @pytest.mark.parametrize(
@@ -23,3 +27,33 @@ def test_every_launcher_ends_in_the_hosts_flag(arguments, environ, expected):
 
 def test_take_local_rank_prefers_the_flag():
     assert take_local_rank(["--local-rank=1", "run"], {"LOCAL_RANK": "0"}) == ("1", ["run"])
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def test_the_process_group_is_left_and_a_single_process_is_not_disturbed(process_group):
+    leave_process_group()
+    assert not dist.is_initialized()
+    leave_process_group()
+
+
+def test_a_script_under_hml_run_leaves_the_process_group(process_group, monkeypatch, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("def main():\n    pass\n")
+    monkeypatch.setattr(launch, "locate", lambda sgb: SimpleNamespace(script=lambda name: script))
+    monkeypatch.setattr(launch, "prepare_command_line", lambda argv, benchmark: argv)
+    for name in ("enter", "add_settings", "attach"):
+        monkeypatch.setattr(launch, name, lambda *words: None)
+    launch.run_script("script.py", [])
+    assert not dist.is_initialized()
+
+
+def test_a_patched_script_leaves_the_process_group(process_group):
+    inline._one_sentence(lambda: None)()
+    assert not dist.is_initialized()

@@ -13,6 +13,7 @@ from ..resources import config_file
 
 RELATION_CONFIG = "demo/relation.yaml"
 DETECTOR_CONFIG = "demo/detector.yaml"
+DETECTOR_ITERATIONS = 2700  # demo/detector.yaml's
 DETECTOR_SCRIPT = "tools/detector_pretrain_net.py"
 
 _HEAD = "MODEL.ROI_RELATION_HEAD"
@@ -58,11 +59,6 @@ def run_overrides(
     return config_file(RELATION_CONFIG), (*class_counts(data), *PREDICTORS[predictor], *TASKS[task], *network)
 
 
-def detector_overrides(data: Path) -> tuple[Path, tuple[str, ...]]:
-    """Config file and overrides of the training of the small detector, for DETECTOR_SCRIPT."""
-    return config_file(DETECTOR_CONFIG), class_counts(data)
-
-
 def stage_iterations(total: int, layers: int = 2) -> tuple[int, ...]:
     """``total`` over the stages: equal shares, two of them for the last stage (8,000 and 16,000 in the paper).
 
@@ -77,18 +73,44 @@ def stage_iterations(total: int, layers: int = 2) -> tuple[int, ...]:
     return (*[share] * (layers - 1), total - share * (layers - 1))
 
 
+def stage_overrides(total: int, layers: int, data: Path, trees: Path) -> tuple[str, ...]:
+    """Overrides for ``total`` iterations over the stages of a tree with ``layers`` layers.
+
+    Two layers are the shipped tree as it is; for another number it is cut anew (``PredicateTree.with_layers``) and
+    saved as ``trees/layers<K>.json``.
+
+    Raises:
+        HMLError: too few iterations, or no shipped tree has the predicates of ``data`` or gives that many layers.
+    """
+    lengths = stage_iterations(total, layers)
+    words = ("HML.STAGES.ITERATIONS", f"({','.join(map(str, lengths))})" if layers > 1 else f"({total},)")
+    if layers == 2:
+        return words
+    from ..training.trees import shipped_tree  # word vectors' libraries take seconds to import
+
+    tree = shipped_tree(list(_vocabulary(data)["predicate_to_idx"])).with_layers(layers)
+    trees.mkdir(parents=True, exist_ok=True)
+    path = trees / f"layers{layers}.json"
+    tree.save(path)
+    return (*words, "HML.TREE.FILE", str(path))
+
+
 def class_counts(data: Path) -> tuple[str, ...]:
     """Config overrides for the numbers of object and predicate classes (with background) of a dataset folder.
 
     Raises:
         HMLError: the folder has no vocabulary.
     """
-    path = data / "VG-SGG-dicts-with-attri.json"
-    if not path.is_file():
-        raise HMLError(f"{data} has no {path.name}; see hml data --help for how a dataset folder is made")
-    vocabulary = json.loads(path.read_text("utf-8"))
+    vocabulary = _vocabulary(data)
     objects, predicates = len(vocabulary["label_to_idx"]) + 1, len(vocabulary["predicate_to_idx"]) + 1
     return (
         *("MODEL.ROI_BOX_HEAD.NUM_CLASSES", str(objects)),
         *(f"{_HEAD}.NUM_CLASSES", str(predicates)),
     )
+
+
+def _vocabulary(data: Path) -> dict[str, dict[str, int]]:
+    path = data / "VG-SGG-dicts-with-attri.json"
+    if not path.is_file():
+        raise HMLError(f"{data} has no {path.name}; see hml data --help for how a dataset folder is made")
+    return json.loads(path.read_text("utf-8"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from ..errors import HMLError
-from .cell import Cell, CellResult, check_cell, run_cell, stop_process
+from .cell import Cell, CellFailed, CellResult, check_cell, run_cell, stop_process
 from .progress import SeriesProgress, clock
 
 
@@ -18,7 +19,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_cells(cells: Sequence[Cell], iterations: int, jobs: int) -> list[CellResult]:
+def headline(metrics: Mapping[str, Any]) -> str:
+    """A finished cell's result in a few words; ``metrics`` as in its metrics.json."""
+    keys = ("mAP@0.5",) if metrics["mode"] == "detection" else ("R@50", "mR@50")
+    return ", ".join(f"{key} {100 * metrics[key]:.1f} %" for key in keys)
+
+
+def run_cells(
+    cells: Sequence[Cell], iterations: int, jobs: int, *, threads: int | None = None, keep_going: bool = False
+) -> list[CellResult | CellFailed]:
     """Run the cells, ``jobs`` at a time, with a live picture; finished ones are taken as they are.
 
     Every cell gets an equal share of the cores, one thread at least: with more threads than cores the small
@@ -26,9 +35,11 @@ def run_cells(cells: Sequence[Cell], iterations: int, jobs: int) -> list[CellRes
 
     Args:
         iterations: training iterations of every cell, for the estimate of the time left.
+        threads: CPU threads of each cell, in place of its share of the cores.
+        keep_going: after a failure run the other cells nevertheless.
 
     Returns:
-        One result per cell, in the order given.
+        One result per cell, in the order given; under ``keep_going`` the failure of a cell that failed.
 
     Raises:
         HMLError: a cell's folder holds other settings; found before anything runs.
@@ -39,7 +50,7 @@ def run_cells(cells: Sequence[Cell], iterations: int, jobs: int) -> list[CellRes
     finished = [check_cell(cell) for cell in cells]
     to_run = finished.count(False)
     jobs = max(min(jobs, to_run), 1)
-    threads = max(cores() // jobs, 1)
+    threads = threads or max(cores() // jobs, 1)
     progress = SeriesProgress(to_run, jobs, iterations)
     children: set[subprocess.Popen] = set()
     stopping = threading.Event()
@@ -49,17 +60,21 @@ def run_cells(cells: Sequence[Cell], iterations: int, jobs: int) -> list[CellRes
         if stopping.is_set():
             stop_process(child)
 
-    def one(index: int) -> CellResult | None:
+    def one(index: int) -> CellResult | CellFailed | None:
         cell = cells[index]
         if stopping.is_set():
             return None
         if not finished[index]:
             progress.begin(cell.name)
-        result = run_cell(cell, lambda line: progress.update(cell.name, line), started, threads)
-        metrics = result.metrics
+        try:
+            result = run_cell(cell, lambda line: progress.update(cell.name, line), started, threads)
+        except CellFailed as failure:
+            if not keep_going or stopping.is_set():
+                raise
+            progress.end(cell.name, f"[{index + 1}/{len(cells)}] {failure}")
+            return failure
         ending = f"finished before, kept: {cell.output}" if result.skipped else clock(result.seconds)
-        recall = f"R@50 {100 * metrics['R@50']:.1f} %, mR@50 {100 * metrics['mR@50']:.1f} %"
-        progress.end(cell.name, f"[{index + 1}/{len(cells)}] {cell.name}: {recall} ({ending})")
+        progress.end(cell.name, f"[{index + 1}/{len(cells)}] {cell.name}: {headline(result.metrics)} ({ending})")
         return result
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -40,6 +40,9 @@ if mode != "no_metrics":
     value = 0.1 * (1 + len(sys.argv[3]))
     per = {f"R@{k}": {"on": value, "parked on": 0.2, "of": None} for k in (20, 50, 100)}
     metrics = {"mode": "predcls", "images": 7, "per_predicate": per, **{key: value for key in keys}}
+    if mode == "detector":
+        metrics = {"mode": "detection", "images": 7, "mAP@0.5": 0.51, "mAP": 0.2}
+        (out / "model_final.pth").write_bytes(b"weights")
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (out / "hml").mkdir(exist_ok=True)
     (out / "hml" / "tree.json").write_bytes(pathlib.Path(__file__).with_name("tree.json").read_bytes())

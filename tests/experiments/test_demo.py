@@ -8,8 +8,11 @@ import pytest
 
 from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.datasets import check
+from maskrcnn_benchmark_hml.datasets.mini_vg import vg150_vocabulary
 from maskrcnn_benchmark_hml.experiments import demo
 from maskrcnn_benchmark_hml.experiments.cell import Cell
+from maskrcnn_benchmark_hml.method.tree import PredicateTree
+from maskrcnn_benchmark_hml.resources import config_file
 
 KEYS = ["R@20", "R@50", "R@100", "mR@20", "mR@50", "mR@100"]
 
@@ -80,6 +83,9 @@ def test_other_settings_in_the_same_folder_are_refused_before_any_run(stubbed, c
         (["--seeds", "0"], "--seeds is 0"),
         (["--iterations", "1"], "--iterations is 1"),
         (["--config", "missing.yaml"], "there is no config file missing.yaml"),
+        (["--task", "sgdet"], "--config says all about the model; leave out --task or --config"),
+        (["--layers", "5"], "--layers is 5; give a whole number from 1 to 4"),
+        (["--layers", "4", "--iterations", "3"], "--iterations is 3; give at least 4"),
         (["--data", "missing"], "there is no dataset folder missing"),
     ],
 )
@@ -90,19 +96,92 @@ def test_bad_input(stubbed, capsys, extra, sentence):
     assert not out.exists()
 
 
-def test_equal_budgets_and_class_counts(make_cell, tmp_path):
+def test_equal_budgets(make_cell, tmp_path):
     stub = make_cell()
-    cells = demo.demo_cells(stub.config_file, stub.data, tmp_path, [0, 1], "released", 100)
+    common = ("SOLVER.BASE_LR", "1")
+    cells = demo.demo_cells(
+        stub.config_file, common, stub.data, tmp_path, seeds=[0, 1], profile="released", total=100
+    )
     folders = ["baseline-seed0", "class_balanced-released-seed0", "hml-released-seed0"]
     assert [c.output.name for c in cells[:3]] == folders
     for cell in cells:
         settings = cell.settings()
-        assert settings["SOLVER.MAX_ITER"] == "100"
-        assert settings["MODEL.ROI_BOX_HEAD.NUM_CLASSES"] == "3"
-        assert settings["MODEL.ROI_RELATION_HEAD.NUM_CLASSES"] == "4"
+        assert settings["SOLVER.MAX_ITER"] == "100" and settings["SOLVER.BASE_LR"] == "1"
         if settings["HML.ENABLED"] == "True":
             assert settings["HML.STAGES.ITERATIONS"] == "(33,67)" and settings["HML.PROFILE"] == "released"
     assert [c.seed for c in cells] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.fixture
+def vg_words(tmp_path):
+    """A dataset folder's annotations with VG150's predicates."""
+    folder = tmp_path / "vg"
+    folder.mkdir()
+    (folder / "VG-SGG-with-attri.h5").write_bytes(b"boxes")
+    predicates = {name: i for i, name in enumerate(vg150_vocabulary().predicates, 1)}
+    (folder / "VG-SGG-dicts-with-attri.json").write_text(
+        json.dumps({"label_to_idx": {"car": 1}, "predicate_to_idx": predicates})
+    )
+    return folder
+
+
+@pytest.mark.parametrize("layers, split", [(1, "(90,)"), (3, "(22,22,46)"), (4, "(18,18,18,36)")])
+def test_layers_change_the_hml_run_alone(make_cell, vg_words, tmp_path, layers, split):
+    def cells(number):
+        config = make_cell().config_file
+        return demo.demo_cells(config, (), vg_words, tmp_path / "out", seeds=[0], total=90, layers=number)
+
+    two, other = cells(2), cells(layers)
+    assert two[:2] == other[:2] and two[2].output != other[2].output
+    given = dict(zip(other[2].overrides[::2], other[2].overrides[1::2]))
+    assert given["HML.STAGES.ITERATIONS"] == split and "HML.TREE.FILE" not in two[2].overrides
+    tree = PredicateTree.load(given["HML.TREE.FILE"])
+    assert tree.num_layers == layers and set(tree.predicates) == set(vg150_vocabulary().predicates)
+    assert tree.groups == PredicateTree.load(config_file("trees/vg150_clustered.json")).groups
+
+
+def test_another_predictor_and_task(stubbed, capsys, tmp_path):
+    words, _, out = stubbed
+    words = words[: words.index("--config")]
+    detector = tmp_path / "detector.pth"
+    detector.write_bytes(b"weights")
+    assert cli.main(words) == 0
+    assert "MOTIFS, PredCls (boxes and object labels given)" in capsys.readouterr().out
+    assert cli.main([*words, "--predictor", "vctree", "--task", "sgdet", "--detector", str(detector)]) == 0
+    assert "VCTree, " in capsys.readouterr().out
+    folder = out / "vctree-sgdet"
+    assert json.loads((folder / "summary.json").read_text())["model"] == "VCTree"
+    assert len(list(out.glob("*/starts"))) == len(list(folder.glob("*/starts"))) == 3
+    settings = json.loads((folder / "baseline-seed0" / "cell.json").read_text())["settings"]
+    assert settings["MODEL.ROI_RELATION_HEAD.PREDICTOR"] == "VCTreePredictor"
+    assert settings["MODEL.ROI_RELATION_HEAD.USE_GT_BOX"] == "False" and not (out / "detector").exists()
+    # Another detector is another run; the same one in another place is not.
+    moved = tmp_path / "moved.pth"
+    moved.write_bytes(b"weights")
+    assert cli.main([*words, "--predictor", "vctree", "--task", "sgdet", "--detector", str(moved)]) == 0
+    assert {p.read_text() for p in folder.glob("*/starts")} == {"1"}
+    moved.write_bytes(b"others")
+    assert cli.main([*words, "--predictor", "vctree", "--task", "sgdet", "--detector", str(moved)]) == 2
+    assert "PRETRAINED_DETECTOR_CKPT" in capsys.readouterr().err
+
+
+def test_the_detector_is_trained_once_before_the_runs(stubbed, capsys):
+    words, modes, out = stubbed
+    words = [*words[: words.index("--config")], "--task", "sgcls"]
+    modes["detector"] = "crash"
+    assert cli.main(words) == 1
+    assert "the run 'detector' failed" in capsys.readouterr().err and not (out / "motifs-sgcls").exists()
+    modes["detector"] = "detector"
+    assert cli.main(words) == 0
+    assert "[1/1] detector: mAP@0.5 51.0 %" in capsys.readouterr().err
+    assert cli.main([*words, "--predictor", "transformer"]) == 0
+    assert (out / "detector" / "starts").read_text() == "2"  # once failed, once done
+    runs = [*(out / "motifs-sgcls").glob("*/starts"), *(out / "transformer-sgcls").glob("*/starts")]
+    assert len(runs) == 6 and {path.read_text() for path in runs} == {"1"}
+    log = (out / "detector" / "console.log").read_text()
+    assert "a line of the log" in log
+    settings = json.loads((out / "detector" / "cell.json").read_text())["settings"]
+    assert settings["script"] == "tools/detector_pretrain_net.py"
 
 
 def test_mini_vg_is_made_once_and_passes_the_check(tmp_path):

@@ -1,5 +1,6 @@
-"""Box operations of the detector, over torchvision."""
+"""Operations that torch does not have in this form."""
 
+from .linear import Linear, linear
 from .roi_align import ROIAlign, roi_align
 
-__all__ = ["ROIAlign", "roi_align"]
+__all__ = ["Linear", "ROIAlign", "linear", "roi_align"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from maskrcnn_benchmark.layers import Linear
 from torch import nn
 
 
 def make_fc(dim_in: int, dim_out: int) -> nn.Linear:
     """Linear layer, weights uniform with variance 1/dim_in (He's rule at slope 1), bias 0."""
     # skip_init: at 12544 x 4096 the default initialisation, soon overwritten, costs as much as the real one.
-    layer = nn.utils.skip_init(nn.Linear, dim_in, dim_out)
+    layer = nn.utils.skip_init(Linear, dim_in, dim_out)
     nn.init.kaiming_uniform_(layer.weight, a=1)
     nn.init.zeros_(layer.bias)
     return layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maskrcnn_benchmark.layers import Linear
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.make_layers import init_normal
 from maskrcnn_benchmark.modeling.utils import lookup
@@ -17,8 +18,8 @@ class FPNPredictor(nn.Module):
         super().__init__()
         classes = cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES
         regressed = 2 if cfg.MODEL.CLS_AGNOSTIC_BBOX_REG else classes
-        self.cls_score = init_normal(nn.Linear(in_channels, classes), std=0.01)
-        self.bbox_pred = init_normal(nn.Linear(in_channels, 4 * regressed), std=0.001)
+        self.cls_score = init_normal(Linear(in_channels, classes), std=0.01)
+        self.bbox_pred = init_normal(Linear(in_channels, 4 * regressed), std=0.001)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, in_channels) -> class logits (N, classes), offsets (N, 4 classes)."""

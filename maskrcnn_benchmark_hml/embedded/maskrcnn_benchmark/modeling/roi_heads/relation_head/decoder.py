@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from maskrcnn_benchmark.layers import Linear, linear
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -30,9 +31,9 @@ class DecoderRNN(nn.Module):
         self.inputs_dim, self.hidden_size, self.rnn_drop = inputs_dim, hidden_dim, rnn_drop
         symbols, embed_dim = vectors.shape
         self.obj_embed = nn.Embedding.from_pretrained(vectors.clone(), freeze=False)
-        self.input_linearity = nn.Linear(inputs_dim + embed_dim, 6 * hidden_dim)
-        self.state_linearity = nn.Linear(hidden_dim, 5 * hidden_dim)
-        self.out_obj = nn.Linear(hidden_dim, symbols - 1)
+        self.input_linearity = Linear(inputs_dim + embed_dim, 6 * hidden_dim)
+        self.state_linearity = Linear(hidden_dim, 5 * hidden_dim)
+        self.out_obj = Linear(hidden_dim, symbols - 1)
         nn.init.zeros_(self.input_linearity.bias)
         nn.init.zeros_(self.state_linearity.bias)
 
@@ -50,7 +51,7 @@ class DecoderRNN(nn.Module):
         sizes = inputs.batch_sizes.tolist()
         # The part of the input that does not depend on the previous step, for all steps in one product.
         weight = self.input_linearity.weight
-        known = nn.functional.linear(inputs.data, weight[:, : self.inputs_dim], self.input_linearity.bias).split(sizes)
+        known = linear(inputs.data, weight[:, : self.inputs_dim], self.input_linearity.bias).split(sizes)
         of_previous = weight[:, self.inputs_dim :]
         teacher = labels.split(sizes) if self.training and labels is not None else None
 
@@ -59,7 +60,7 @@ class DecoderRNN(nn.Module):
         mask = self._dropout_mask(hidden)
         logits, named = [], []
         for step, size in enumerate(sizes):
-            projected = known[step] + nn.functional.linear(previous[:size], of_previous)
+            projected = known[step] + linear(previous[:size], of_previous)
             hidden, cell = self._cell(projected, hidden[:size], cell[:size])
             if mask is not None:
                 hidden = hidden * mask[:size]

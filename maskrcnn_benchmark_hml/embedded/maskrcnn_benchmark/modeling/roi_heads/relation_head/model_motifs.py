@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from maskrcnn_benchmark.layers import Linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.decoder import DecoderRNN
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.freq_bias import FrequencyBias
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.late_nms import late_nms_per_image
@@ -50,15 +51,15 @@ class LSTMContext(nn.Module):
         self.obj_embed1 = nn.Embedding.from_pretrained(vectors[1:].clone(), freeze=False)
         self.obj_embed2 = nn.Embedding.from_pretrained(vectors[1:].clone(), freeze=False)
         self.pos_embed = nn.Sequential(
-            nn.Linear(9, 32), nn.BatchNorm1d(32, momentum=0.001), nn.Linear(32, POSITION_DIM), nn.ReLU(inplace=True)
+            Linear(9, 32), nn.BatchNorm1d(32, momentum=0.001), Linear(32, POSITION_DIM), nn.ReLU(inplace=True)
         )
         object_dim = in_channels + self.embed_dim + POSITION_DIM
         self.obj_ctx_rnn = self._encoder(object_dim, head.CONTEXT_OBJ_LAYER, head.CONTEXT_DROPOUT_RATE)
         self.decoder_rnn = DecoderRNN(vectors, self.hidden_dim + object_dim, self.hidden_dim, head.CONTEXT_DROPOUT_RATE)
         edge_dim = self.embed_dim + self.hidden_dim + in_channels
         self.edge_ctx_rnn = self._encoder(edge_dim, head.CONTEXT_REL_LAYER, head.CONTEXT_DROPOUT_RATE)
-        self.lin_obj_h = nn.Linear(2 * self.hidden_dim, self.hidden_dim)
-        self.lin_edge_h = nn.Linear(2 * self.hidden_dim, self.hidden_dim)
+        self.lin_obj_h = Linear(2 * self.hidden_dim, self.hidden_dim)
+        self.lin_edge_h = Linear(2 * self.hidden_dim, self.hidden_dim)
 
         # Running means that a counterfactual analysis puts in place of an object's features.
         self.effect_analysis = head.CAUSAL.EFFECT_ANALYSIS

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from maskrcnn_benchmark.layers import Linear, linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.late_nms import late_nms_per_image
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.padding import Padding
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.utils_motifs import (
@@ -31,13 +32,13 @@ class SelfAttention(nn.Module):
     def __init__(self, heads: int, width: int, key_dim: int, value_dim: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.w_qs = nn.Linear(width, heads * key_dim)
-        self.w_ks = nn.Linear(width, heads * key_dim)
-        self.w_vs = nn.Linear(width, heads * value_dim)
+        self.w_qs = Linear(width, heads * key_dim)
+        self.w_ks = Linear(width, heads * key_dim)
+        self.w_vs = Linear(width, heads * value_dim)
         # Glorot's rule for the map of one head.
         for projection, out in ((self.w_qs, key_dim), (self.w_ks, key_dim), (self.w_vs, value_dim)):
             nn.init.normal_(projection.weight, std=(2.0 / (width + out)) ** 0.5)
-        self.fc = nn.Linear(heads * value_dim, width)
+        self.fc = Linear(heads * value_dim, width)
         nn.init.xavier_normal_(self.fc.weight)
         self.layer_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
@@ -72,8 +73,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width) -> (N, width)."""
-        inner = F.linear(x, self.w_1.weight.squeeze(2), self.w_1.bias).relu()
-        return self.layer_norm(x + self.dropout(F.linear(inner, self.w_2.weight.squeeze(2), self.w_2.bias)))
+        inner = linear(x, self.w_1.weight.squeeze(2), self.w_1.bias).relu()
+        return self.layer_norm(x + self.dropout(linear(inner, self.w_2.weight.squeeze(2), self.w_2.bias)))
 
 
 class EncoderLayer(nn.Module):
@@ -127,12 +128,12 @@ class TransformerContext(nn.Module):
         self.obj_embed1 = nn.Embedding.from_pretrained(vectors.clone(), freeze=False)
         self.obj_embed2 = nn.Embedding.from_pretrained(vectors.clone(), freeze=False)
         self.bbox_embed = nn.Sequential(
-            nn.Linear(9, 32), nn.ReLU(inplace=True), nn.Dropout(0.1),
-            nn.Linear(32, POSITION_DIM), nn.ReLU(inplace=True), nn.Dropout(0.1),
+            Linear(9, 32), nn.ReLU(inplace=True), nn.Dropout(0.1),
+            Linear(32, POSITION_DIM), nn.ReLU(inplace=True), nn.Dropout(0.1),
         )  # fmt: skip
-        self.lin_obj = nn.Linear(in_channels + embed_dim + POSITION_DIM, hidden_dim)
-        self.lin_edge = nn.Linear(embed_dim + hidden_dim + in_channels, hidden_dim)
-        self.out_obj = nn.Linear(hidden_dim, self.num_obj_classes)
+        self.lin_obj = Linear(in_channels + embed_dim + POSITION_DIM, hidden_dim)
+        self.lin_edge = Linear(embed_dim + hidden_dim + in_channels, hidden_dim)
+        self.out_obj = Linear(hidden_dim, self.num_obj_classes)
         self.context_obj = TransformerEncoder(head.TRANSFORMER.OBJ_LAYER, head)
         self.context_edge = TransformerEncoder(head.TRANSFORMER.REL_LAYER, head)
 

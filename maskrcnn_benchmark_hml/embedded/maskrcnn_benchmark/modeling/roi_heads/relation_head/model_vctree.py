@@ -7,6 +7,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 import torch
+from maskrcnn_benchmark.layers import Linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.padding import Padding
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.tree_decoder import DecoderTreeLSTM
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.tree_lstm import StackedTreeLSTM
@@ -50,7 +51,7 @@ class VCTreeLSTMContext(PairScorer):
         self.obj_embed1 = nn.Embedding.from_pretrained(vectors[1:].clone(), freeze=False)
         self.obj_embed2 = nn.Embedding.from_pretrained(vectors[1:].clone(), freeze=False)
         self.pos_embed = nn.Sequential(
-            nn.Linear(9, 32), nn.BatchNorm1d(32, momentum=0.001), nn.Linear(32, POSITION_DIM), nn.ReLU(inplace=True)
+            Linear(9, 32), nn.BatchNorm1d(32, momentum=0.001), Linear(32, POSITION_DIM), nn.ReLU(inplace=True)
         )
         object_dim, edge_dim = in_channels + embed_dim + POSITION_DIM, embed_dim + in_channels
         self.obj_ctx_rnn = StackedTreeLSTM(object_dim, hidden_dim, head.CONTEXT_OBJ_LAYER, dropout)

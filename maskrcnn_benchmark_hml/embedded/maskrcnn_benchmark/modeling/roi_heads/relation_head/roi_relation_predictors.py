@@ -7,6 +7,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from maskrcnn_benchmark.data import get_dataset_statistics
+from maskrcnn_benchmark.layers import Linear, linear
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.make_layers import init_normal, init_xavier
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_motifs import FrequencyBias, LSTMContext
@@ -15,7 +16,6 @@ from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_vctree import VCT
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.tree_scores import pair_loss
 from maskrcnn_benchmark.modeling.utils import global_pair_index, lookup
 from torch import Tensor, nn
-from torch.nn import functional as F
 from yacs.config import CfgNode
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ class PairPredictor(nn.Module):
         self.use_vision, self.use_bias = head.PREDICT_USE_VISION, use_bias
         self.context_layer = context_layer
         self.hidden_dim, self.pooling_dim = head.CONTEXT_HIDDEN_DIM, head.CONTEXT_POOLING_DIM
-        self.post_emb = init_normal(nn.Linear(self.hidden_dim, 2 * self.hidden_dim), std=10.0 * self.hidden_dim**-0.5)
-        self.post_cat = init_xavier(nn.Linear(2 * self.hidden_dim, self.pooling_dim))
+        self.post_emb = init_normal(Linear(self.hidden_dim, 2 * self.hidden_dim), std=10.0 * self.hidden_dim**-0.5)
+        self.post_cat = init_xavier(Linear(2 * self.hidden_dim, self.pooling_dim))
         self.union_single_not_match = self.pooling_dim != config.MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM
         if self.union_single_not_match:
-            self.up_dim = init_xavier(nn.Linear(config.MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM, self.pooling_dim))
+            self.up_dim = init_xavier(Linear(config.MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM, self.pooling_dim))
         if self.use_bias:
             self.freq_bias = FrequencyBias(config, statistics)
 
-    def of_pairs(self, linear: nn.Linear, edges: Tensor, pairs: Tensor) -> Tensor:
-        """``linear`` on [head of the subject; tail of the object].
+    def of_pairs(self, layer: nn.Linear, edges: Tensor, pairs: Tensor) -> Tensor:
+        """``layer`` on [head of the subject; tail of the object].
 
         It is the sum of its two halves, which need each box once and not each pair.
 
@@ -62,9 +62,9 @@ class PairPredictor(nn.Module):
             edges: (N, 2 * hidden_dim) head and tail of each box.
             pairs: (P, 2) rows of ``edges``.
         """
-        (head, tail), (of_head, of_tail) = edges.chunk(2, 1), linear.weight.chunk(2, 1)
-        subject = F.linear(head, of_head, linear.bias).index_select(0, pairs[:, 0])
-        return subject + F.linear(tail, of_tail).index_select(0, pairs[:, 1])
+        (head, tail), (of_head, of_tail) = edges.chunk(2, 1), layer.weight.chunk(2, 1)
+        subject = linear(head, of_head, layer.bias).index_select(0, pairs[:, 0])
+        return subject + linear(tail, of_tail).index_select(0, pairs[:, 1])
 
     def with_vision(self, pair_rep: Tensor, union_features: Tensor | None) -> Tensor:
         """(P, pooling_dim), modulated by the union features unless the config leaves them out."""
@@ -98,7 +98,7 @@ class MotifPredictor(PairPredictor):
         statistics = get_dataset_statistics(config)
         context_layer = LSTMContext(config, statistics["obj_classes"], in_channels)
         super().__init__(config, statistics, context_layer, config.MODEL.ROI_RELATION_HEAD.PREDICT_USE_BIAS)
-        self.rel_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
+        self.rel_compress = init_xavier(Linear(self.pooling_dim, self.num_rel_cls))
 
     def forward(
         self,
@@ -138,8 +138,8 @@ class TransformerPredictor(PairPredictor):
         statistics = get_dataset_statistics(config)
         context_layer = TransformerContext(config, statistics["obj_classes"], in_channels)
         super().__init__(config, statistics, context_layer, config.MODEL.ROI_RELATION_HEAD.PREDICT_USE_BIAS)
-        self.rel_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
-        self.ctx_compress = init_xavier(nn.Linear(2 * self.hidden_dim, self.num_rel_cls))
+        self.rel_compress = init_xavier(Linear(self.pooling_dim, self.num_rel_cls))
+        self.ctx_compress = init_xavier(Linear(2 * self.hidden_dim, self.num_rel_cls))
 
     def forward(
         self,
@@ -172,7 +172,7 @@ class VCTreePredictor(PairPredictor):
         statistics = get_dataset_statistics(config)
         context_layer = VCTreeLSTMContext(config, statistics["obj_classes"], statistics, in_channels)
         super().__init__(config, statistics, context_layer, use_bias=True)
-        self.ctx_compress = init_xavier(nn.Linear(self.pooling_dim, self.num_rel_cls))
+        self.ctx_compress = init_xavier(Linear(self.pooling_dim, self.num_rel_cls))
 
     def forward(
         self,

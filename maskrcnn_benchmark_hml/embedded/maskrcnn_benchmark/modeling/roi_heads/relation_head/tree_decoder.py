@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from maskrcnn_benchmark.layers import Linear, linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.tree_lstm import TopDownTreeLSTM, tree_dropout
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.trees import Forest
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class DecoderTreeLSTM(nn.Module):
@@ -25,7 +25,7 @@ class DecoderTreeLSTM(nn.Module):
         self.inputs_dim, self.hidden_dim, self.dropout = inputs_dim, hidden_dim, dropout
         symbols, embed_dim = vectors.shape
         self.obj_embed = nn.Embedding.from_pretrained(vectors.clone(), freeze=False)
-        self.out = nn.Linear(hidden_dim, symbols - 1)
+        self.out = Linear(hidden_dim, symbols - 1)
         self.decoderLSTM = TopDownTreeLSTM(inputs_dim + embed_dim, hidden_dim)
         # Checkpoints hold the two layers under these names as well.
         self.decoderLSTM.embed_layer, self.decoderLSTM.embed_out_layer = self.obj_embed, self.out
@@ -61,7 +61,7 @@ class DecoderTreeLSTM(nn.Module):
             symbol = (probability.multinomial(1).squeeze(1) + 1 if self.training else named[-1]) + 1
         return torch.cat(logits), torch.cat(named)
 
-    def _project(self, linear: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``linear`` on [x; embedding] as a sum: its part of every object, and of every symbol."""
-        of_input, of_symbol = linear.weight.tensor_split((self.inputs_dim,), 1)
-        return F.linear(x, of_input, linear.bias), F.linear(self.obj_embed.weight, of_symbol)
+    def _project(self, layer: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``layer`` on [x; embedding] as a sum: its part of every object, and of every symbol."""
+        of_input, of_symbol = layer.weight.tensor_split((self.inputs_dim,), 1)
+        return linear(x, of_input, layer.bias), linear(self.obj_embed.weight, of_symbol)

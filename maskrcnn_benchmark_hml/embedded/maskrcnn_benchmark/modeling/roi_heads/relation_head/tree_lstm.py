@@ -8,6 +8,7 @@ for all objects in one product; only the part that depends on other objects is l
 from __future__ import annotations
 
 import torch
+from maskrcnn_benchmark.layers import Linear, linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.trees import Forest
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 def orthogonal_linear(inputs: int, outputs: int, block: int) -> nn.Linear:
     """Linear layer, bias 0, of which every ``block`` rows are uniformly random orthonormal vectors (or columns)."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = nn.utils.skip_init(Linear, inputs, outputs)
     nn.init.zeros_(layer.bias)
     for rows in layer.weight.detach().split(block):
         nn.init.orthogonal_(rows)
@@ -53,7 +54,7 @@ class BottomUpTreeLSTM(nn.Module):
             gates = from_input[level]
             if outputs:
                 hidden = _of_children(outputs[-1], forest.children[level])
-                gates = gates + F.linear(hidden, from_children)
+                gates = gates + linear(hidden, from_children)
             i, o, f, _, r = gates.sigmoid().split(widths, 1)
             fresh = i * gates.split(widths, 1)[3].tanh()
             if outputs:

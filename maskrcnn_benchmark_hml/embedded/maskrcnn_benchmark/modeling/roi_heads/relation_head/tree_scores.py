@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from maskrcnn_benchmark.layers import Linear
 from maskrcnn_benchmark.modeling.make_layers import init_xavier
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.padding import Padding
 from maskrcnn_benchmark.modeling.utils import cat
@@ -38,15 +39,15 @@ class PairScorer(nn.Module):
         self.overlap_embed = _normed(6)
         self.box_embed = _normed(9)
         together = statistics["pred_dist"].float().sum(-1)
-        self.bi_freq_prior = nn.utils.skip_init(nn.Linear, together.numel(), 1, bias=False)
+        self.bi_freq_prior = nn.utils.skip_init(Linear, together.numel(), 1, bias=False)
         with torch.no_grad():
             self.bi_freq_prior.weight.copy_((together + together.t()).view(1, -1))
-        self.obj_reduce = init_xavier(nn.Linear(in_channels, REDUCED_DIM))
-        self.emb_reduce = init_xavier(nn.Linear(head.EMBED_DIM, REDUCED_DIM))
-        self.score_pre = init_xavier(nn.Linear(4 * REDUCED_DIM, hidden_dim))
-        self.score_sub = init_xavier(nn.Linear(hidden_dim, hidden_dim))
-        self.score_obj = init_xavier(nn.Linear(hidden_dim, hidden_dim))
-        self.vision_prior = nn.Linear(3 * hidden_dim + 1, 1)
+        self.obj_reduce = init_xavier(Linear(in_channels, REDUCED_DIM))
+        self.emb_reduce = init_xavier(Linear(head.EMBED_DIM, REDUCED_DIM))
+        self.score_pre = init_xavier(Linear(4 * REDUCED_DIM, hidden_dim))
+        self.score_sub = init_xavier(Linear(hidden_dim, hidden_dim))
+        self.score_obj = init_xavier(Linear(hidden_dim, hidden_dim))
+        self.vision_prior = Linear(3 * hidden_dim + 1, 1)
 
     def score_pairs(
         self,
@@ -84,7 +85,7 @@ class PairScorer(nn.Module):
 
 def _normed(inputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(inputs, REDUCED_DIM), nn.BatchNorm1d(REDUCED_DIM, momentum=0.001), nn.ReLU(inplace=True)
+        Linear(inputs, REDUCED_DIM), nn.BatchNorm1d(REDUCED_DIM, momentum=0.001), nn.ReLU(inplace=True)
     )
 
 

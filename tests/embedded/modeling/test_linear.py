@@ -1,0 +1,41 @@
+"""The dense layer and its gradients, against torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from maskrcnn_benchmark.layers import Linear, linear
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 37])
+@pytest.mark.parametrize("bias", [True, False])
+def test_same_as_torch(rows: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    own, reference = Linear(300, 260, bias=bias), torch.nn.Linear(300, 260, bias=bias)
+    reference.load_state_dict(own.state_dict())
+    x = torch.randn(rows, 300)
+    results = []
+    for layer in (own, reference):
+        given = x.clone().requires_grad_()
+        out = layer(given).relu_()
+        out.square().sum().backward()
+        results.append([out.detach(), given.grad, *(p.grad for p in layer.parameters())])
+    for here, there in zip(*results):
+        torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-4)
+
+
+def test_part_of_a_weight_and_frozen_ones() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(300, 400, requires_grad=True)
+    x, frozen = torch.randn(20, 100), torch.randn(300)
+    out = linear(x, weight[:, 50:150], frozen)
+    torch.testing.assert_close(out, torch.nn.functional.linear(x, weight[:, 50:150], frozen), rtol=1e-4, atol=1e-4)
+    out.sum().backward()
+    assert not weight.grad[:, :50].any() and weight.grad[:, 50:150].abs().sum() > 0 and frozen.grad is None
+
+
+def test_mixed_precision_is_left_to_torch() -> None:
+    layer = Linear(300, 260)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(torch.randn(30, 300)).dtype == torch.bfloat16
+    assert layer.double()(torch.randn(30, 300, dtype=torch.float64)).dtype == torch.float64

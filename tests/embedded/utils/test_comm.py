@@ -20,6 +20,17 @@ comm.synchronize()
 assert comm.all_gather({"x": torch.full((rank + 1,), rank)})[1]["x"].tolist() == [1, 1]
 got = comm.gather([rank])
 assert got == ([[0], [1]] if rank == 0 else None)
+# Under NCCL objects go over a gloo group of their own, made once.
+real, made = dist.get_backend, []
+dist.get_backend = lambda group=None: "nccl" if group is None else real(group)
+new_group = dist.new_group
+dist.new_group = lambda **kw: made.append(kw) or new_group(**kw)
+for _ in range(2):
+    got = comm.gather([rank + 5])
+    assert got == ([[5], [6]] if rank == 0 else None)
+    assert comm.all_gather(rank) == [0, 1]
+assert made == [{"backend": "gloo"}]
+dist.get_backend = real
 losses = {"b": torch.tensor(1.0 + rank, requires_grad=True), "a": torch.tensor(3.0)}
 reduced = reduce_loss_dict(losses)
 assert list(reduced) == ["b", "a"] and float(reduced["b"]) == 1.5 and float(reduced["a"]) == 3.0

@@ -27,6 +27,23 @@ def is_main_process() -> bool:
     return get_rank() == 0
 
 
+_object_group: tuple[Any, Any] | None = None
+
+
+def _group_for_objects() -> Any:
+    """The group over which pickled objects travel; all processes must ask for it together.
+
+    NCCL would send them through GPU memory, the main process's share being that of all others: a large evaluation
+    does not fit. They go over gloo, from memory to memory.
+    """
+    global _object_group
+    if dist.get_backend() != "nccl":
+        return None
+    if _object_group is None or _object_group[0] is not dist.group.WORLD:
+        _object_group = dist.group.WORLD, dist.new_group(backend="gloo")
+    return _object_group[1]
+
+
 def synchronize() -> None:
     """Wait until every process has come here."""
     if get_world_size() > 1:
@@ -38,7 +55,7 @@ def all_gather(data: Any) -> list[Any]:
     if get_world_size() == 1:
         return [data]
     gathered: list[Any] = [None] * get_world_size()
-    dist.all_gather_object(gathered, data)
+    dist.all_gather_object(gathered, data, group=_group_for_objects())
     return gathered
 
 
@@ -47,7 +64,7 @@ def gather(data: Any) -> list[Any] | None:
     if get_world_size() == 1:
         return [data]
     gathered: list[Any] | None = [None] * get_world_size() if is_main_process() else None
-    dist.gather_object(data, gathered, dst=0)
+    dist.gather_object(data, gathered, dst=0, group=_group_for_objects())
     return gathered
 
 

@@ -18,6 +18,10 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
         mR@100 in [0, 1] on rank 0; what the host returned (a negative number) on the others.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if args:
+        args = (_storing_no_predictions(args[0]), *args[1:])
+    else:
+        kwargs = {**kwargs, "cfg": _storing_no_predictions(kwargs["cfg"])}
     value = inference(*args, **{**kwargs, "output_folder": str(folder)})
     if rank != 0:
         return value
@@ -27,3 +31,14 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
         if name.endswith("_mean_recall") and "ng_" not in name and "_ng" not in name:
             return float(per_k[100])
     raise HMLError(f"{folder / 'result_dict.pytorch'} holds no mean recall; set HML.VAL_METRIC R")
+
+
+def _storing_no_predictions(cfg: Any) -> Any:
+    """The same settings, with which the embedded benchmark writes metrics alone; a checkout always writes all."""
+    if "SAVE_PREDICTIONS" not in cfg["TEST"]:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(["TEST.SAVE_PREDICTIONS", False])
+    cfg.freeze()
+    return cfg

@@ -51,6 +51,7 @@ class Command:
 COMMANDS = (
     Command("run", "run a benchmark script with HML's settings available", ""),
     Command("demo", "train and test a baseline, a control and HML, side by side", "experiments.demo:add_demo_parser"),
+    Command("experiment", "run a named grid: tables, controls", "experiments.experiment:add_experiment_parser"),
     Command("tree", "build, print or draw a predicate tree", "treecmd:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "datasets.cli:add_data_parser"),
     Command("report", "tables of finished runs: metrics, Mean@K, merged recall", "report.command:add_report_parser"),

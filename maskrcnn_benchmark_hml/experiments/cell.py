@@ -29,7 +29,7 @@ TRAIN_SCRIPT = "tools/relation_train_net.py"
 RECORD = "cell.json"
 LOG = "console.log"
 #: Overrides that name a file: what counts is its content.
-FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "HML.TREE.FILE")
+FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.WEIGHT", "HML.TREE.FILE")
 
 
 class CellFailed(RuntimeError):
@@ -48,6 +48,7 @@ class Cell:
         data: dataset folder in the VG format.
         output: the cell's own folder (OUTPUT_DIR).
         script: the benchmark script that trains and then tests.
+        split: whose results are the cell's: ``test`` or ``val``.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Cell:
     data: Path
     output: Path
     script: str = TRAIN_SCRIPT
+    split: str = "test"
 
     def command(self) -> list[str]:
         """The command line of the run; it stands in the log, so that a reader can repeat it by hand."""
@@ -82,10 +84,15 @@ class Cell:
             **chosen,
         }
 
+    def results(self) -> Path | None:
+        """The folder of the split's results, or None if nothing has been tested."""
+        found = sorted(self.output.glob(f"inference/*_{self.split}/metrics.json"))
+        return found[0].parent if found else None
+
     def metrics(self) -> dict[str, Any] | None:
-        """The test metrics (fractions in 0..1), or None if the test has not been written."""
-        found = sorted(self.output.glob("inference/*_test/metrics.json"))
-        return json.loads(found[0].read_text("utf-8")) if found else None
+        """The split's metrics (fractions in 0..1), or None if they have not been written."""
+        folder = self.results()
+        return json.loads((folder / "metrics.json").read_text("utf-8")) if folder else None
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,7 @@ def run_cell(
             _write_record(cell, seconds, finished=False)
         metrics = cell.metrics()
         if failure is None and metrics is None:
-            failure = "it ended without writing inference/*_test/metrics.json"
+            failure = f"it ended without writing inference/*_{cell.split}/metrics.json"
         if failure is not None:
             raise CellFailed(f"the run {cell.name!r} failed: {failure} (full log: {cell.output / LOG})")
         _write_record(cell, seconds, finished=True)

@@ -1,0 +1,173 @@
+"""A grid's cells as runs: their overrides, their folders, and in which order they can run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import HMLError
+from ..host.adjust import tau_folder
+from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
+from ..training.trees import shipped_tree
+from .cell import TRAIN_SCRIPT, Cell
+from .cells_catalog import run_overrides, stage_iterations
+from .grid import Grid, GridCell, grid_folder, override_text
+
+TEST_SCRIPT = "tools/relation_test_net.py"
+CHECKPOINT = "model_final.pth"
+_SPLITS = {"test": "VG_stanford_filtered_with_attribute_test", "val": "VG_stanford_filtered_with_attribute_val"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decides for all runs of a grid.
+
+    Attributes:
+        data: dataset folder. out: holds ``runs/`` and ``trees/``.
+        profile: HML's, for cells that do not choose one.
+        split: evaluated part: ``test``, or ``val`` (cut from the training split) for choosing settings.
+        iterations: of every run; its stages split them.
+    """
+
+    data: Path
+    out: Path
+    profile: str
+    split: str
+    iterations: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """One run of a cell: what it is in the table, and the process that makes it."""
+
+    grid_cell: GridCell
+    predictor: str
+    task: str
+    seed: int
+    cell: Cell
+
+    def results(self) -> list[tuple[float | None, Path]]:
+        """(tau, folder of the results) of each of its rows; tau is None without logit adjustment."""
+        folder = self.cell.results()
+        if not self.grid_cell.after:
+            return [(None, folder)]
+        return [(tau, folder / tau_folder(tau)) for tau in self.grid_cell.taus]
+
+
+def training_runs(grid: Grid, options: Options, detector: Path | None) -> list[GridRun]:
+    """The runs that train, seed by seed, so that a whole grid of one seed is there early."""
+    return [
+        GridRun(cell, predictor, task, seed, _training(cell, predictor, task, seed, options, detector))
+        for seed in options.seeds
+        for cell in grid.cells if not cell.after
+        for predictor in cell.predictors
+        for task in cell.tasks
+    ]
+
+
+def test_runs(grid: Grid, options: Options, trained: Sequence[GridRun]) -> list[GridRun]:
+    """The runs that test checkpoints of ``trained`` once more, for the cells that come after others."""
+    runs = []
+    for cell in grid.cells:
+        for parent in trained if cell.after else ():
+            fits = parent.predictor in cell.predictors and parent.task in cell.tasks
+            if fits and parent.grid_cell.name == cell.after:
+                runs.append(GridRun(cell, parent.predictor, parent.task, parent.seed, _test(cell, parent, options)))
+    return runs
+
+
+def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(words[::2], words[1::2]))
+
+
+def _training(
+    cell: GridCell, predictor: str, task: str, seed: int, options: Options, detector: Path | None
+) -> Cell:
+    total = options.iterations
+    own = None if task == "predcls" else detector
+    config, words = run_overrides(predictor, task, options.data, detector=own)
+    chosen = dict(_pairs(words))
+    # Three validations a run, however long it is: they would take a third of the time of a short one.
+    chosen.update({"SOLVER.MAX_ITER": str(total), "SOLVER.VAL_PERIOD": str(max(total // 3, 1)),
+                   "TEST.SAVE_PREDICTIONS": "False"})
+    if options.split != "test":
+        chosen["DATASETS.TEST"] = f"('{_SPLITS[options.split]}',)"
+    if cell.staged:
+        lengths = _lengths(cell, total)
+        chosen.update({"HML.ENABLED": "True", "HML.PROFILE": options.profile,
+                       "HML.STAGES.ITERATIONS": override_text(lengths)})
+        chosen.update(_tree(cell, options))
+    chosen.update({key: override_text(value) for key, value in cell.set.items()})
+    return _placed(_title(cell.name, predictor, task), config, chosen, seed, options)
+
+
+def _title(name: str, predictor: str, task: str) -> str:
+    usual = (predictor, task) == ("motifs", "predcls")
+    return name if usual else f"{name}, {predictor} {task}"
+
+
+def _lengths(cell: GridCell, total: int) -> tuple[int, ...]:
+    if not cell.shares:
+        return stage_iterations(total, cell.layers)
+    first = [max(total * share // sum(cell.shares), 1) for share in cell.shares[:-1]]
+    if sum(first) >= total:
+        raise HMLError(f"{total} iterations are too few for the shares of {cell.name!r}; give more --iterations")
+    return (*first, total - sum(first))
+
+
+def _tree(cell: GridCell, options: Options) -> dict[str, str]:
+    """Overrides for the cell's tree; nothing for the shipped one as it is."""
+    if cell.tree == "frequency":
+        if cell.layers not in RELEASED_BOUNDARIES:
+            raise HMLError(f"{cell.name!r}: the frequency tree has no {cell.layers} layers; give 2, 3 or 4")
+        edges = override_text(RELEASED_BOUNDARIES[cell.layers])
+        return {"HML.TREE.BUILDER": "frequency", "HML.TREE.BOUNDARIES": edges}
+    if cell.layers == 2 and not cell.tree:
+        return {}
+    vocabulary = json.loads((options.data / "VG-SGG-dicts-with-attri.json").read_text("utf-8"))
+    names = list(vocabulary["predicate_to_idx"])
+    tree = (_named_tree(cell, names) if cell.tree else shipped_tree(names)).with_layers(cell.layers)
+    path = options.out / "trees" / f"{tree.builder}-{tree.digest[:10]}.json"
+    if not path.is_file():
+        tree.save(path)
+    return {"HML.TREE.FILE": str(path)}
+
+
+def _named_tree(cell: GridCell, names: Sequence[str]) -> PredicateTree:
+    found = sorted((grid_folder() / "trees").glob(f"*_{cell.tree}.json"))
+    for path in found:
+        tree = PredicateTree.load(path)
+        if set(tree.predicates) == set(names):
+            return tree
+    raise HMLError(
+        f"{cell.name!r}: configs/experiments/trees has no tree {cell.tree!r} with this dataset's {len(names)} "
+        "predicates; leave the cell's tree out, or make one with hml tree"
+    )
+
+
+def _test(cell: GridCell, parent: GridRun, options: Options) -> Cell:
+    chosen = dict(_pairs(parent.cell.overrides))
+    chosen.update({"HML.TEST.TAU": override_text(cell.taus), "HML.TEST.PRIOR": cell.prior,
+                   "MODEL.WEIGHT": str(parent.cell.output / CHECKPOINT)})
+    title = _title(cell.name, parent.predictor, parent.task)
+    return _placed(title, parent.cell.config_file, chosen, parent.seed, options, script=TEST_SCRIPT)
+
+
+def _placed(
+    name: str, config: Path, chosen: dict[str, str], seed: int, options: Options, *, script: str = TRAIN_SCRIPT
+) -> Cell:
+    """The cell in the folder of its settings: grids that hold the same run share it, other settings never meet."""
+    words = tuple(word for pair in chosen.items() for word in pair)
+    cell = Cell(f"{name}, seed {seed}", config, words, seed, options.data, options.out, script, options.split)
+    content: dict[str, Any] = {key: value for key, value in cell.settings().items() if key != "seed"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+    there = sorted((options.out / "runs").glob(f"*-{digest}-seed{seed}"))
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    folder = there[0] if there else options.out / "runs" / f"{slug}-{digest}-seed{seed}"
+    return Cell(cell.name, config, words, seed, options.data, folder, script, cell.split)

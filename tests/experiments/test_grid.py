@@ -1,0 +1,193 @@
+"""Grids: the shipped ones read, budgets are equal, runs are shared, and what is wrong in a file is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.experiments import grid_runs
+from maskrcnn_benchmark_hml.experiments.grid import GridCell, grid_names, load_grid, override_text
+from maskrcnn_benchmark_hml.experiments.grid_runs import GridRun, Options, training_runs
+from maskrcnn_benchmark_hml.method.tree import PredicateTree
+
+from .conftest import make_data
+
+NAMES = ["controls", "merged", "policies", "table1", "table2", "table3a", "table3b", "tradeoff"]
+
+
+def write(folder: Path, **content) -> str:
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump({"title": "own", "iterations": 30, "seeds": 2, "cells": [{"name": "a"}], **content}))
+    return str(path)
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch) -> Options:
+    """Three predicates; the shipped trees have others, so trees are the small one of the stand-in."""
+    tree = PredicateTree(**_tree())
+    monkeypatch.setattr(grid_runs, "shipped_tree", lambda names: tree)
+    return Options(make_data(tmp_path / "data"), tmp_path / "out", "paper", "test", 30, (0, 1))
+
+
+def _tree() -> dict:
+    from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
+
+    counts = {f"p{i}": 50 - i for i in range(40)}
+    return vars(build_frequency_tree(list(counts), counts))
+
+
+def runs(name: str, options: Options) -> dict[str, GridRun]:
+    return {run.grid_cell.name: run for run in training_runs(load_grid(name), options, None) if run.seed == 0}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_grids_read(name, quick):
+    grid = load_grid(name, quick=quick)
+    assert grid.title and grid.runs() >= 3 and (grid.seeds == 1 or not quick)
+    assert all(cell.predictors and cell.tasks for cell in grid.cells)
+    whole = load_grid(name)
+    assert grid.runs() <= whole.runs() and grid.iterations <= whole.iterations
+
+
+def test_all_shipped_grids_are_known_here():
+    assert grid_names() == NAMES
+
+
+def test_what_the_issue_asks_for_is_in_the_grids():
+    def cells(name):
+        return {cell.name: cell for cell in load_grid(name).cells}
+
+    table1 = load_grid("table1")
+    assert table1.runs() == 3 * 3 * 3 * 3 and len(table1.cells) == 3
+    assert {c.set.get("HML.MR.WEIGHT") for c in cells("table3b").values()} >= {0.0, 0.25, 0.5, 0.75, 1.0, 1e3, 1e5}
+    assert [c.layers for c in cells("table3a").values()] == [1, 2, 3, 4]
+    controls = cells("controls")
+    assert {c.set.get("HML.CONTROL") for c in controls.values()} >= {"class_balanced", "oversampled", "last_stage"}
+    assert controls["logit adjustment"].after == "baseline" and len(controls["logit adjustment"].taus) >= 8
+    assert {"HML.MR.MODE", "HML.STAGES.INIT"} <= {key for c in controls.values() for key in c.set}
+    assert len(load_grid("policies").cells) == 3 * 4 * 3 + 3 and load_grid("merged").merged
+    tradeoff = cells("tradeoff")
+    assert {name: tradeoff[name] for name in controls} == controls and set(cells("policies")) <= set(tradeoff)
+
+
+def test_every_run_has_the_same_budget(options, tmp_path):
+    cells = [{"name": "baseline", "set": {"HML.ENABLED": False, "HML.CR.WEIGHT": 2}}, {"name": "HML"},
+             {"name": "uneven", "shares": [1, 4]}, {"name": "three", "layers": 3, "tree": "frequency"},
+             {"name": "control", "set": {"HML.CONTROL": "plain"}}]
+    found = runs(write(tmp_path, cells=cells), options)
+    lengths = {name: run.cell.settings().get("HML.STAGES.ITERATIONS") for name, run in found.items()}
+    assert lengths == {"baseline": None, "HML": "(10,20,)", "uneven": "(6,24,)", "three": "(7,7,16,)",
+                       "control": "(10,20,)"}
+    assert {run.cell.settings()["SOLVER.MAX_ITER"] for run in found.values()} == {"30"}
+    # HML's settings have no effect on the plain benchmark: without them its runs are shared between profiles
+    assert found["baseline"].grid_cell.set == {"HML.ENABLED": False}
+    assert "HML.PROFILE" not in found["baseline"].cell.settings()
+    assert found["three"].cell.settings()["HML.TREE.BOUNDARIES"] == "(10,35,)"
+
+
+def test_layers_cut_the_shipped_tree(options, tmp_path):
+    cells = [{"name": "HML"}, {"name": "one", "layers": 1}, {"name": "3", "layers": 3}]
+    found = runs(write(tmp_path, cells=cells), options)
+    assert "HML.TREE.FILE" not in found["HML"].cell.overrides
+    for name, layers in (("one", 1), ("3", 3)):
+        words = found[name].cell.overrides
+        path = words[words.index("HML.TREE.FILE") + 1]
+        assert PredicateTree.load(path).num_layers == layers
+    assert len({run.cell.output for run in found.values()}) == 3
+
+
+def test_named_trees_are_found_by_vocabulary():
+    cell = GridCell("x", tree="clustered_low")
+    for stem, name in (("vg150", "vg150_clustered"), ("vrd", "vrd")):
+        shipped = PredicateTree.load(Path(grid_runs.grid_folder()).parent / "trees" / f"{name}.json")
+        low, high = (grid_runs._named_tree(GridCell("x", tree=f"clustered_{t}"), shipped.predicates)
+                     for t in ("low", "high"))
+        assert low.threshold < shipped.threshold < high.threshold and len(low.groups) <= len(high.groups), stem
+        assert low.vectors_digest == shipped.vectors_digest
+    with pytest.raises(HMLError, match="no tree 'clustered_low' with this dataset's 2 predicates"):
+        grid_runs._named_tree(cell, ["a", "b"])
+
+
+def test_equal_runs_share_a_folder_whatever_their_name(options, tmp_path):
+    first = runs(write(tmp_path, cells=[{"name": "HML"}, {"name": "other", "set": {"HML.CR.WEIGHT": 2}}]), options)
+    first["HML"].cell.output.mkdir(parents=True)
+    again = runs(write(tmp_path, cells=[{"name": "the same"}]), options)
+    assert again["the same"].cell.output == first["HML"].cell.output != first["other"].cell.output
+    val = Options(options.data, options.out, "paper", "val", 30, (0,))
+    moved = runs(write(tmp_path), val)["a"].cell
+    assert moved.split == "val" and moved.output != first["HML"].cell.output
+    assert moved.settings()["DATASETS.TEST"] == "('VG_stanford_filtered_with_attribute_val',)"
+
+
+def test_seeds_differ_in_the_folder_only_by_the_seed(options, tmp_path):
+    zero, one = training_runs(load_grid(write(tmp_path)), options, None)
+    assert zero.cell.output.name[:-1] == one.cell.output.name[:-1] and (zero.seed, one.seed) == (0, 1)
+
+
+AXES = [{"x": {"set": {"HML.CR.WEIGHT": 1}}, "y": {"tree": "frequency"}}, {"": {}, "z": {"set": {"HML.MR.WEIGHT": 0}}}]
+
+
+def test_axes_are_multiplied(tmp_path):
+    cells = load_grid(write(tmp_path, axes=AXES, cells=[])).cells
+    assert [c.name for c in cells] == ["x", "x, z", "y", "y, z"]
+    assert cells[1].set == {"HML.CR.WEIGHT": 1, "HML.MR.WEIGHT": 0}
+    assert cells[3].tree == "frequency"
+
+
+WRONG = {
+    "unknown key": ({"cell": []}, "the file has 'cell'; did you mean 'cells'"),
+    "unknown key of a cell": ({"cells": [{"name": "a", "sets": {}}]}, "a cell has 'sets'; did you mean 'set'"),
+    "unknown HML key": ({"set": {"HML.CR.WIEGHT": 1}}, "no setting HML.CR.WIEGHT; did you mean HML.CR.WEIGHT"),
+    "unknown host key": ({"set": {"SOLVER.BASE_RL": 1}}, "set has 'SOLVER.BASE_RL'; did you mean 'SOLVER.BASE_LR'"),
+    "value out of range": ({"set": {"HML.CR.WEIGHT": -1}}, "HML.CR.WEIGHT is .*; give a number >= 0"),
+    "reserved": ({"set": {"SOLVER.MAX_ITER": 9}}, "sets SOLVER.MAX_ITER, which the experiment itself decides"),
+    "no title": ({"title": ""}, "title is ''; give a text"),
+    "no cells": ({"cells": []}, "it has no cells"),
+    "cells no list": ({"cells": {"a": 1}}, "cells is .*; give a list"),
+    "iterations": ({"iterations": 0}, "iterations is 0; give a whole number"),
+    "seeds": ({"seeds": "three"}, "seeds is 'three'; give a whole number"),
+    "predictor": ({"predictors": ["motif"]}, "predictors has 'motif'; did you mean 'motifs'"),
+    "task": ({"cells": [{"name": "a", "task": "predcl"}]}, "tasks has 'predcl'; did you mean 'predcls'"),
+    "family": ({"cells": [{"name": "a", "family": "best"}]}, "family has 'best'"),
+    "same name": ({"cells": [{"name": "a"}, {"name": "a", "layers": 3}]}, "two different cells are called 'a'"),
+    "shares": ({"cells": [{"name": "a", "shares": [1, 2, 3]}]}, "3 shares for 2 layers"),
+    "after nothing": ({"cells": [{"name": "a", "after": "b", "taus": [1]}]}, "after of 'a' has 'b'"),
+    "after without taus": ({"cells": [{"name": "a"}, {"name": "b", "after": "a"}]}, "after and taus go together"),
+    "taus without after": ({"cells": [{"name": "a", "taus": [1]}]}, "has taus alone"),
+    "tau": ({"cells": [{"name": "a"}, {"name": "b", "after": "a", "taus": [-1]}]}, "taus has -1"),
+    "set after": ({"cells": [{"name": "a"}, {"name": "b", "after": "a", "taus": [1], "set": {"DTYPE": "float16"}}]},
+                  "only tests it; leave out set"),
+    "after another task": ({"cells": [{"name": "a"}, {"name": "b", "after": "a", "taus": [1], "task": "sgcls"}]},
+                           "has a predictor or task that 'a' lacks"),
+    "left out": ({"quick": {"leave_out": ["b"]}}, "leave_out has 'b'"),
+    "quick": ({"quick": {"epochs": 1}}, "quick has 'epochs'"),
+    "include": ({"include": ["tabel2"]}, "no experiment 'tabel2'; did you mean table2"),
+    "sweep": ({"sweep": {"axes": "x"}}, "sweep has 'axes'; did you mean 'axis'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_in_a_file_is_named(case, tmp_path):
+    content, sentence = WRONG[case]
+    with pytest.raises(HMLError, match=sentence) as caught:
+        load_grid(write(tmp_path, **content))
+    assert "own.yaml" in str(caught.value) or case == "include"
+
+
+def test_unreadable_and_missing_files(tmp_path):
+    (tmp_path / "torn.yaml").write_text("title: [a\ncells: {")
+    with pytest.raises(HMLError, match="torn.yaml is not readable YAML in line"):
+        load_grid(str(tmp_path / "torn.yaml"))
+    with pytest.raises(HMLError, match="no experiment 'tabel2'; did you mean table2"):
+        load_grid("tabel2")
+    with pytest.raises(HMLError, match="no experiment 'qqq'; hml experiment list"):
+        load_grid("qqq")
+
+
+def test_values_as_a_command_line_has_them():
+    assert override_text([1, 5, 20]) == "(1,5,20,)" and override_text(["only"]) == "('only',)"
+    assert override_text(True) == "True" and override_text(0.5) == "0.5" and override_text("l2") == "l2"

@@ -25,6 +25,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
     if x.dim() != 2 or len(x) < 2 or len(x) * weight.numel() < SMALLEST or torch.is_autocast_cpu_enabled():
         return F.linear(x, weight, bias)
+    if not (x.is_contiguous() and weight.is_contiguous()):  # parts of a matrix: oneDNN is a hundred times slower
+        return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
 
 
@@ -45,6 +47,7 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
             _product(gradient, weight.t()) if of_x else None,

@@ -51,7 +51,7 @@ Finished runs are kept and interrupted ones continued when the same command is g
 """
 
 EPILOG = """\
-one seed on two cores: PredCls takes about 6 minutes; SGCls and SGDet about 15, and 8 before for the detector, once.
+One seed on two quiet cores takes about 6 minutes for PredCls, 8 for SGCls and 15 for SGDet, and the detector 8 more, once.
 """
 
 

@@ -23,9 +23,8 @@ from .cell import CellResult
 from .grid_runs import GridRun
 
 MEAN_KEYS = tuple(f"Mean@{k}" for k in KS)
-_METRICS = (
-    *RECALL_KEYS, *MEAN_KEYS, *(f"{metric}@{k}" for metric in ("ng-R", "ng-mR", "zR", "A", "merged-R") for k in KS)
-)
+_FURTHER = ("ng-R", "ng-mR", "zR", "A", "merged-R", "merged-mR")
+_METRICS = (*RECALL_KEYS, *MEAN_KEYS, *(f"{metric}@{k}" for metric in _FURTHER for k in KS))
 COLUMNS = ("cell", "family", "tau", "predictor", "task", "split", "seed", "iterations", "x", "images", *_METRICS)
 TIME_COLUMNS = ("cell", "predictor", "task", "seed", "seconds", "folder")
 MERGED_COLUMNS = ("cell", "tau", "predictor", "task", "seed", "metric", "predicate", "k", "value")
@@ -56,9 +55,9 @@ class Row:
         if key in MEAN_KEYS:
             k = key.partition("@")[2]
             return mean_or_none([self.metrics[f"R@{k}"], self.metrics[f"mR@{k}"]])
-        if key.startswith("merged-R"):
-            k = int(key.partition("@")[2])
-            return next((v for m, name, at, v in self.merged if (m, name, at) == ("merged-R", "", k)), None)
+        if key.startswith("merged-"):
+            metric, _, k = key.partition("@")
+            return next((v for m, name, at, v in self.merged if (m, name, at) == (metric, "", int(k))), None)
         return self.metrics.get(key)
 
     def columns(self) -> tuple[Any, ...]:
@@ -96,7 +95,7 @@ def read_rows(run: GridRun, iterations: int, tree: PredicateTree | None) -> list
 def write_results(folder: Path, rows: Sequence[Row], results: Iterable[tuple[GridRun, CellResult]]) -> None:
     """results.csv and times.csv; merged.csv too if there are merged recalls."""
     _write(folder / "results.csv", csv_text(COLUMNS, (row.columns() for row in rows)))
-    times = [(run.grid_cell.name, run.predictor, run.task, run.seed, f"{done.seconds:.1f}", run.cell.output)
+    times = [(run.grid_cell.name, run.predictor, run.task, run.seed, f"{done.seconds:.2f}", run.cell.output)
              for run, done in results]
     _write(folder / "times.csv", csv_text(TIME_COLUMNS, times))
     merged = [(row.run.grid_cell.name, _digits(row.tau), row.run.predictor, row.run.task, row.run.seed, metric, name,
@@ -158,7 +157,7 @@ def merged_table(rows: Sequence[Row], order: Sequence[str], k: int = 50) -> str:
                 pair = [percent([one[kind, name] for one in values]) for kind in ("R", "merged-R")]
                 lines.append([label, name, *pair])
         if values and values[0]:
-            pair = [percent([one[kind, ""] for one in values]) for kind in ("coarse-mR", "coarse-mmerged-R")]
+            pair = [percent([one[kind, ""] for one in values]) for kind in ("coarse-mR", "merged-mR")]
             lines.append([label, "*mean of these*", *pair])
     return markdown(["", "coarse predicate", f"R@{k}", f"merged R@{k}"], lines)
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HMLError
+from ..resources import config_file
 from .progress import split_stream
 
 TRAIN_SCRIPT = "tools/relation_train_net.py"
@@ -75,6 +76,9 @@ class Cell:
         for key in FILES:
             if chosen.get(key):
                 chosen[key] = file_digest(Path(chosen[key])).hex()[:16]
+        profile = chosen.get("HML.PROFILE", "paper")
+        if profile != "paper":  # that one is the keys' defaults
+            chosen["profile"] = file_digest(config_file(f"hml/{profile}.yaml")).hex()[:16]
         return {
             "version": __version__,
             "script": self.script,

@@ -44,6 +44,17 @@ def test_interrupted_cell_is_continued_in_its_folder(make_cell):
     assert run_cell(cell).skipped
 
 
+def test_an_edited_profile_is_another_run(make_cell, monkeypatch, tmp_path):
+    edited = tmp_path / "tuned.yaml"
+    monkeypatch.setattr("maskrcnn_benchmark_hml.experiments.cell.config_file", lambda name: edited)
+    found = []
+    for text in ("HML: {CR: {WEIGHT: 1.0}}\n", "HML: {CR: {WEIGHT: 25.0}}\n"):
+        edited.unlink(missing_ok=True)
+        edited.write_text(text)
+        found.append(make_cell("fine", "HML.PROFILE", "tuned").settings()["profile"])
+    assert found[0] != found[1] and "profile" not in make_cell("fine", "HML.PROFILE", "paper").settings()
+
+
 def test_last_words_are_the_sentence_that_explains():
     traceback = ["Traceback", '  File "x"', "yaml.parser.ParserError: while parsing", '  in "x"', "     ^"]
     assert last_words(traceback) == "yaml.parser.ParserError: while parsing"

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 SMALLEST = 1 << 16  # multiplications; below, the call itself takes most of the time
+FEWEST = 8  # rows; below, memory bounds both, and oneDNN compiles a kernel for every new number of rows
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -23,7 +24,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(N, inputs), (outputs, inputs) and (outputs,) -> (N, outputs): ``x @ weight.T + bias``."""
     if not _AVAILABLE or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return F.linear(x, weight, bias)
-    if x.dim() != 2 or len(x) < 2 or len(x) * weight.numel() < SMALLEST or torch.is_autocast_cpu_enabled():
+    if x.dim() != 2 or len(x) < FEWEST or len(x) * weight.numel() < SMALLEST or torch.is_autocast_cpu_enabled():
         return F.linear(x, weight, bias)
     if not (x.is_contiguous() and weight.is_contiguous()):  # parts of a matrix: oneDNN is a hundred times slower
         return F.linear(x, weight, bias)

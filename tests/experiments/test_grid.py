@@ -188,6 +188,23 @@ def test_unreadable_and_missing_files(tmp_path):
         load_grid("qqq")
 
 
+def test_the_example_of_the_docs_reads(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    (tmp_path / "example.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    grid = load_grid(str(tmp_path / "example.yaml"))
+    assert grid.runs() == 9 and grid.sweep.axis == "weight of CR"
+    assert [c.name for c in load_grid(str(tmp_path / "example.yaml"), quick=True).cells][-1] == "CR 1"
+
+
+def test_only_tasks_that_detect_get_the_detector(options, tmp_path):
+    weights = tmp_path / "model_final.pth"
+    weights.write_bytes(b"weights")
+    grid = load_grid(write(tmp_path, tasks=["predcls", "sgcls"]))
+    by_task = {run.task: run.cell for run in training_runs(grid, options, weights) if run.seed == 0}
+    assert str(weights) in by_task["sgcls"].overrides and str(weights) not in by_task["predcls"].overrides
+    assert by_task["sgcls"].name == "a, motifs sgcls, seed 0" and by_task["predcls"].name == "a, seed 0"
+
+
 def test_values_as_a_command_line_has_them():
     assert override_text([1, 5, 20]) == "(1,5,20,)" and override_text(["only"]) == "('only',)"
     assert override_text(True) == "True" and override_text(0.5) == "0.5" and override_text("l2") == "l2"

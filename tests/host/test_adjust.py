@@ -36,7 +36,7 @@ def results(out: Path) -> dict[str, dict]:
 def trained(tiny_vg, tmp_path_factory) -> Path:
     """A plain run, HML off, that tests three taus as well."""
     out = tmp_path_factory.mktemp("adjust") / "run"
-    run("tools/relation_train_net.py", tiny_vg, out, "SOLVER.MAX_ITER", "25", "HML.TEST.TAU", "0,0.5,1.5")
+    run("tools/relation_train_net.py", tiny_vg, out, "SOLVER.MAX_ITER", "8", "HML.TEST.TAU", "0,0.5,1.5")
     return out
 
 

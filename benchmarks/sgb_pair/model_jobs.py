@@ -41,6 +41,7 @@ def train_step(root: str, options: dict[str, Any], turns: Turns) -> None:
 
     register_optimizer_step_post_hook(after_step)
     if options.get("detector"):
+        os.environ["HML_DATA"] = options["data"]  # read when the benchmark is entered
         launch.enter(locate(_sgb(root)))
         _equal_detectors()
     words = ["--skip-test", "--config-file", options["config"], *options["words"]]

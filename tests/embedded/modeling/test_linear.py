@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from maskrcnn_benchmark.layers import Linear, linear
+from maskrcnn_benchmark.layers import Linear, PointwiseConv2d, linear
 
 
 @pytest.mark.parametrize("rows", [0, 1, 8, 37])
@@ -39,3 +39,18 @@ def test_mixed_precision_is_left_to_torch() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(torch.randn(30, 300)).dtype == torch.bfloat16
     assert layer.double()(torch.randn(30, 300, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_convolution(stride: int) -> None:
+    torch.manual_seed(0)
+    own, reference = (kind(24, 40, 1, stride=stride) for kind in (PointwiseConv2d, torch.nn.Conv2d))
+    reference.load_state_dict(own.state_dict())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(2, 24, 17, 12).contiguous(memory_format=layout).requires_grad_()
+        results = []
+        for layer in (own, reference):
+            out = layer(x)
+            results.append([out, *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])])
+        for here, there in zip(*results):
+            torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-3)

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+from maskrcnn_benchmark.layers import PointwiseConv2d
 from maskrcnn_benchmark.modeling import registry
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +39,9 @@ class Body(nn.Module):
             norm_layer=partial(FrozenBatchNorm2d, eps=0.0),  # published detectors' variances include it
             zero_init_residual=True,
         )
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+                layer.__class__ = PointwiseConv2d  # the same layer, computed faster
         stem = OrderedDict(conv1=network.conv1, bn1=network.bn1, relu=network.relu, maxpool=network.maxpool)
         self.stem = nn.Sequential(stem)
         self.layer1, self.layer2, self.layer3, self.layer4 = (
@@ -49,6 +54,8 @@ class Body(nn.Module):
             part.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        if images.device.type == "cpu":
+            images = images.contiguous(memory_format=torch.channels_last)
         maps = [self.stem(images)]
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps.append(stage(maps[-1]))
@@ -63,7 +70,7 @@ class Pyramid(nn.Module):
         self.levels = len(in_channels)
         for level, channels in enumerate(in_channels, 1):
             for name, conv in (
-                (f"fpn_inner{level}", nn.Conv2d(channels, out_channels, 1)),
+                (f"fpn_inner{level}", PointwiseConv2d(channels, out_channels, 1)),
                 (f"fpn_layer{level}", nn.Conv2d(out_channels, out_channels, 3, padding=1)),
             ):
                 nn.init.kaiming_uniform_(conv.weight, a=1)
@@ -77,7 +84,8 @@ class Pyramid(nn.Module):
             if above is not None:
                 merged = merged + F.interpolate(above, size=merged.shape[-2:], mode="nearest")
             above = merged
-            pyramid.insert(0, getattr(self, f"fpn_layer{level}")(merged))
+            # RoI pooling reads maps channel by channel, several times
+            pyramid.insert(0, getattr(self, f"fpn_layer{level}")(merged).contiguous())
         return (*pyramid, F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
 
 

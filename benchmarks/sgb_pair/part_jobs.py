@@ -110,6 +110,7 @@ def metrics(root: str, options: dict[str, Any], turns: Turns) -> None:
     Options: ``data`` folder (its test split), ``task``, ``objects`` predicted in SGDet, ``predicates``.
     """
     cfg = _enter(root, options)
+    cfg.MODEL.RELATION_ON = True
     head = cfg.MODEL.ROI_RELATION_HEAD
     head.USE_GT_BOX = head.USE_GT_OBJECT_LABEL = options["task"] == "predcls"
     head.NUM_CLASSES = options["predicates"] + 1

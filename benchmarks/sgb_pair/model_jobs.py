@@ -6,6 +6,7 @@ import logging
 import os
 import time
 import zlib
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from maskrcnn_benchmark_hml.host import launch
 from maskrcnn_benchmark_hml.host.locate import locate
 from sgb_pair.turns import Finished, Turns
 
+ONEDNN = "mkldnn::_linear_pointwise"
 SCRIPT = "tools/relation_train_net.py"
 CLASS_SCORES = "roi_heads.box.predictor.cls_score.weight"
 CONFIDENCE = 60.0  # the untrained detector's class scores, times this, look like those of a trained one
@@ -103,24 +105,35 @@ def _matrix_products(work: Any) -> dict[str, float]:
     """Shares of the time in dense layers and in convolutions, their rates, and the rate of a large product."""
     from torch.profiler import ProfilerActivity, profile
 
-    a, b = torch.randn(1024, 4096), torch.randn(4096, 1024)
-    torch.mm(a, b)
+    # The machine's rate: the faster of torch's two libraries.
+    a, b = torch.randn(1024, 4096), torch.randn(1024, 4096)
     seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - start)
-    with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiled:
+    onednn = partial(torch.ops.mkldnn._linear_pointwise, B=None, attr="none", scalars=[], algorithm="")
+    for product in (torch.nn.functional.linear, onednn):
+        for _ in range(5):
+            start = time.perf_counter()
+            product(a, b)
+            seconds.append(time.perf_counter() - start)
+    with profile(activities=[ProfilerActivity.CPU], with_flops=True, record_shapes=True) as profiled:
         work()
-    events = profiled.key_averages()
+    events = profiled.key_averages(group_by_input_shape=True)
     total = sum(event.self_cpu_time_total for event in events)
     facts = {"machine_gflops": 2 * 1024 * 4096 * 1024 / min(seconds) / 1e9}
-    for kind, names in (("dense", ("aten::mm", "aten::addmm", "aten::bmm")), ("convolution", ("aten::conv2d",))):
+    dense = ("aten::mm", "aten::addmm", "aten::bmm", ONEDNN)
+    for kind, names in (("dense", dense), ("convolution", ("aten::conv2d",))):
         chosen = [event for event in events if event.key in names]
         spent = sum(event.cpu_time_total for event in chosen)
         facts[f"{kind}_share"] = spent / total
-        facts[f"{kind}_gflops"] = sum(event.flops for event in chosen) / spent / 1e3
+        facts[f"{kind}_gflops"] = sum(_flops(event) for event in chosen) / spent / 1e3
     return facts
+
+
+def _flops(event: Any) -> float:
+    """The profiler's count, and our own for the operation that it does not know."""
+    if event.key != ONEDNN:
+        return event.flops
+    (rows, inputs), (outputs, _) = event.input_shapes[:2]
+    return 2.0 * rows * inputs * outputs * event.count
 
 
 def validation(root: str, options: dict[str, Any], turns: Turns) -> None:

@@ -173,10 +173,11 @@ def trees(root: str, content: dict) -> dict:
         size = padding.size
         padded = torch.stack([torch.nn.functional.pad(s, (0, size - len(s)) * 2, value=2.0) for s in content["scores"]])
         forest = grow_forest(padded, padding)
-        levels = (*forest.order.split(forest.sizes), torch.empty(0, dtype=torch.int64))
+        levels = forest.order.split(forest.sizes)
         children = torch.full((sum(counts), 2), -1)
-        for level, below, places in zip(levels, levels[1:], forest.children):
-            children[level] = torch.cat((below, torch.tensor([-1])))[places].view(-1, 2)
+        for number, level in enumerate(levels):
+            for side, start, places in forest.below(number):
+                children[level[places], side] = levels[number + 1][start : start + len(places)]
         first = torch.tensor(counts).cumsum(0) - torch.tensor(counts)
         own = children.split(counts)
         return {"children": [torch.where(c < 0, c, c - start) for c, start in zip(own, first)]}

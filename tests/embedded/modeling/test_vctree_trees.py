@@ -70,7 +70,9 @@ def test_binary_form_and_levels():
     assert forest.order.tolist() == [2, 5, 4, 0, 1, 3] and forest.sizes == [2, 1, 1, 2]
     assert forest.order[forest.inverse].tolist() == list(range(6))
     assert [a.tolist() for a in forest.above] == [[0], [0], [0, 0]]
-    assert [c.tolist() for c in forest.children] == [[0, 1, 1, 1], [1, 0], [0, 1], [0, 0, 0, 0]]
+    assert forest.lefts == [1, 0, 1]
+    sides = [[(side, first, places.tolist()) for side, first, places in forest.below(level)] for level in range(4)]
+    assert sides == [[(0, 0, [0])], [(1, 0, [0])], [(0, 0, [0]), (1, 1, [0])], []]
 
 
 def test_padding_does_not_reach_the_trees():

@@ -15,6 +15,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 SMALLEST = 1 << 16  # multiplications; below, the call itself takes most of the time
+SWAPPED = 128  # rows up to which oneDNN is faster with a large weight as its first matrix, which it does not repack
+LARGE = 1 << 19  # elements of such a weight
 FEWEST = 8  # rows; below, memory bounds both, and oneDNN compiles a kernel for every new number of rows
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -75,4 +77,7 @@ class _Linear(torch.autograd.Function):
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` by oneDNN."""
+    if len(x) <= SWAPPED and weight.numel() >= LARGE and weight.is_contiguous():
+        product = torch.ops.mkldnn._linear_pointwise(weight, x, None, "none", [], "").t().contiguous()
+        return product if bias is None else product.add_(bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")

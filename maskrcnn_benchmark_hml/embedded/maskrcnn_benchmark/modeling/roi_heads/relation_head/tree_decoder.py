@@ -40,8 +40,8 @@ class DecoderTreeLSTM(nn.Module):
             (N, C) logits and (N,) the likeliest class but background, in the same order.
         """
         lstm = self.decoderLSTM
-        direct, of_symbol_direct = self._project(lstm.px, x)
-        gates, of_symbol_gates = self._project(lstm.iofux, x)
+        direct, of_symbol_direct = self._project(x, lstm.px.weight, lstm.px.bias)
+        gates, of_symbol_gates = self._project(x, lstm.iofux.weight, lstm.iofux.bias + lstm.iofuh.bias)
         direct, gates = direct.split(forest.sizes), gates.split(forest.sizes)
         drop = tree_dropout(self.dropout if self.training else 0.0, self.hidden_dim, image, forest)
 
@@ -61,7 +61,7 @@ class DecoderTreeLSTM(nn.Module):
             symbol = (probability.multinomial(1).squeeze(1) + 1 if self.training else named[-1]) + 1
         return torch.cat(logits), torch.cat(named)
 
-    def _project(self, layer: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``layer`` on [x; embedding] as a sum: its part of every object, and of every symbol."""
-        of_input, of_symbol = layer.weight.tensor_split((self.inputs_dim,), 1)
-        return linear(x, of_input, layer.bias), linear(self.obj_embed.weight, of_symbol)
+    def _project(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """A dense layer on [x; embedding] as a sum: its part of every object, and of every symbol."""
+        of_input, of_symbol = weight.tensor_split((self.inputs_dim,), 1)
+        return linear(x, of_input, bias), linear(self.obj_embed.weight, of_symbol)

@@ -11,7 +11,6 @@ import torch
 from maskrcnn_benchmark.layers import Linear, linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.trees import Forest
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def orthogonal_linear(inputs: int, outputs: int, block: int) -> nn.Linear:
@@ -43,32 +42,36 @@ class BottomUpTreeLSTM(nn.Module):
         """(N, inputs) -> (N, hidden); ``drop``: per level factors (n, hidden) on h."""
         left, right = self.ioffuh_left, self.ioffuh_right
         direct = self.px(x).split(forest.sizes)
-        from_input = (self.ioffux(x) + (left.bias + right.bias)).split(forest.sizes)
-        from_children = torch.cat((left.weight, right.weight), 1)
+        bias = self.ioffux.bias + left.bias + right.bias
+        from_input = linear(x, self.ioffux.weight, bias).split(forest.sizes)
         width = direct[0].shape[1]
-        widths = (width, width, 2 * width, width, width)
 
         outputs: list[Tensor] = []
-        cell = None
+        hidden = cell = direct[0][:0]
         for level in reversed(range(len(forest.sizes))):
-            gates = from_input[level]
-            if outputs:
-                hidden = _of_children(outputs[-1], forest.children[level])
-                gates = gates + linear(hidden, from_children)
-            i, o, f, _, r = gates.sigmoid().split(widths, 1)
-            fresh = i * gates.split(widths, 1)[3].tanh()
-            if outputs:
-                kept = f * _of_children(cell, forest.children[level])
-                fresh = fresh + kept.unflatten(1, (2, width)).sum(1)
-            cell = fresh
+            gates, children = from_input[level], []
+            for side, first, places in forest.below(level):
+                below, kept = (state.narrow(0, first, len(places)) for state in (hidden, cell))
+                gates = _add_rows(gates, places, below, (left, right)[side].weight)
+                children.append((side, places, kept))
+            i, o, *forget, _, r = gates.sigmoid().chunk(6, 1)
+            cell = i * gates.narrow(1, 4 * width, width).tanh()
+            for side, places, kept in children:
+                if len(cell) == 1:
+                    cell = torch.addcmul(cell, forget[side], kept)
+                else:
+                    cell = cell.index_add(0, places, forget[side].index_select(0, places) * kept)
             hidden = torch.lerp(direct[level], o * cell.tanh(), r)
-            outputs.append(hidden if drop is None else hidden * drop[level])
+            hidden = hidden if drop is None else hidden * drop[level]
+            outputs.append(hidden)
         return torch.cat(outputs[::-1])
 
 
-def _of_children(below: Tensor, places: Tensor) -> Tensor:
-    """(n', H) values of the level below -> (n, 2 H) of each object's left and right child, zero where there is none."""
-    return F.pad(below, (0, 0, 0, 1)).index_select(0, places).view(-1, 2 * below.shape[1])
+def _add_rows(total: Tensor, places: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """(n, outputs) plus ``rows @ weight.T`` (n', outputs) at ``places`` (n',), of which none appears twice."""
+    if len(total) == 1:  # the levels of a single deep tree; here every call counts
+        return torch.addmm(total, rows, weight.t())
+    return total.index_add(0, places, linear(rows, weight))
 
 
 class TopDownTreeLSTM(nn.Module):
@@ -87,11 +90,12 @@ class TopDownTreeLSTM(nn.Module):
 
     def forward(self, x: Tensor, forest: Forest, drop: tuple[Tensor, ...] | None = None) -> Tensor:
         """(N, inputs) -> (N, hidden); ``drop``: per level factors (n, hidden) on h."""
-        direct, gates = self.px(x).split(forest.sizes), self.iofux(x).split(forest.sizes)
+        direct = self.px(x).split(forest.sizes)
+        gates = linear(x, self.iofux.weight, self.iofux.bias + self.iofuh.bias).split(forest.sizes)
         hidden = cell = torch.zeros_like(direct[0])
         outputs: list[Tensor] = []
         for level in range(len(forest.sizes)):
-            if level:
+            if level and not len(hidden) == forest.sizes[level] == 1:
                 above = forest.above[level - 1]
                 hidden, cell = hidden.index_select(0, above), cell.index_select(0, above)
             hidden, cell = self.step(gates[level], direct[level], hidden, cell)
@@ -100,10 +104,22 @@ class TopDownTreeLSTM(nn.Module):
         return torch.cat(outputs)
 
     def step(self, gates: Tensor, direct: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """One level: gates (n, 5 H) and p (n, H) of the input, and the parents' states (n, H) -> h and c (n, H)."""
-        gates = gates + self.iofuh(hidden)
+        """One level.
+
+        Args:
+            gates: (n, 5 H) of the input, with the biases of both layers; direct: (n, H) its map p.
+            hidden, cell: (n, H) states of the parents.
+
+        Returns:
+            h and c, (n, H).
+        """
+        width = direct.shape[1]
+        if len(hidden) == 1:
+            gates = torch.addmm(gates, hidden, self.iofuh.weight.t())
+        else:
+            gates = gates + linear(hidden, self.iofuh.weight)
         i, o, f, _, r = gates.sigmoid().chunk(5, 1)
-        cell = i * gates.chunk(5, 1)[3].tanh() + f * cell
+        cell = torch.addcmul(i * gates.narrow(1, 3 * width, width).tanh(), f, cell)
         return torch.lerp(direct, o * cell.tanh(), r), cell
 
 

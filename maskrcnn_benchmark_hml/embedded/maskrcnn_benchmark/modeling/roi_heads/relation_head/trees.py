@@ -17,19 +17,31 @@ class Forest:
     """One binary tree per image, all of them cut into levels: roots, their children, and so on.
 
     Attributes:
-        order: (N,) objects of the batch, level after level.
+        order: (N,) objects of the batch, level after level; within a level, left children before right ones.
         inverse: (N,) so that ``x[order][inverse]`` is ``x``.
         sizes: objects per level.
         above: per level but the first, (n,) place of each object's parent in the level above.
-        children: per level, (2 n,) places of each object's left and right child in the level below; where there is no
-            child, the place just past that level's end.
+        lefts: per level but the first, how many left children it has.
     """
 
     order: Tensor
     inverse: Tensor
     sizes: list[int]
     above: tuple[Tensor, ...]
-    children: tuple[Tensor, ...]
+    lefts: list[int]
+
+    def below(self, level: int) -> list[tuple[int, int, Tensor]]:
+        """The children of a level's objects by side, sides without children left out.
+
+        Returns:
+            0 for left or 1 for right, the first child's place in the level below, and (n,) places of their parents.
+        """
+        if level + 1 == len(self.sizes):
+            return []
+        above, lefts = self.above[level], self.lefts[level]
+        if lefts in (0, len(above)):
+            return [(int(lefts == 0), 0, above)]
+        return [(0, 0, above[:lefts]), (1, lefts, above[lefts:])]
 
 
 def grow_forest(scores: Tensor, padding: Padding) -> Forest:
@@ -106,25 +118,29 @@ def binary_children(parent: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 def cut_into_levels(children: np.ndarray, device: torch.device) -> Forest:
     """The forest of (N, 2) children; objects that are nobody's child are roots."""
-    is_child = np.zeros(len(children), dtype=bool)
-    is_child[children[children != NONE]] = True
-    level = np.flatnonzero(~is_child)
-    levels, above, slots = [], [], []
-    while len(level):
-        levels.append(level)
-        below = children[level]
-        there = below != NONE
-        level = below[there]
-        slot = np.full(below.shape, len(level))
-        slot[there] = np.arange(len(level))
-        slots.append(slot.ravel())
-        above.append(there.nonzero()[0])
-    sizes = [len(level) for level in levels]
-    order, above, slots = (torch.from_numpy(np.concatenate(x)).to(device) for x in (levels, above, slots))
+    count = len(children)
+    parent = np.full(count + 1, count)  # the last entry stands for no object and is its own parent
+    side = np.zeros(count, dtype=np.int64)
+    for column in (0, 1):
+        of = np.flatnonzero(children[:, column] != NONE)
+        parent[children[of, column]] = of
+        side[children[of, column]] = column
+    # Depths by jumping: each time every object knows twice as many of the objects above it.
+    depth, ancestor = (parent != count).astype(np.int64), parent
+    while (ancestor != count).any():
+        depth, ancestor = depth + depth[ancestor], ancestor[ancestor]
+    depth = depth[:count]
+
+    order = np.argsort(2 * depth + side, kind="stable")
+    sizes = np.bincount(depth)
+    inverse = np.empty_like(order)
+    inverse[order] = np.arange(count)
+    place = inverse - (sizes.cumsum() - sizes)[depth]
+    above = torch.from_numpy(place[parent[order[sizes[0] :]]]).to(device)
     return Forest(
-        order,
-        torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=device)),
-        sizes,
-        above.split(sizes[1:]),
-        slots.split([2 * size for size in sizes]),
+        torch.from_numpy(order).to(device),
+        torch.from_numpy(inverse).to(device),
+        sizes.tolist(),
+        above.split(sizes[1:].tolist()),
+        np.bincount(depth[side == 0], minlength=len(sizes))[1:].tolist(),
     )

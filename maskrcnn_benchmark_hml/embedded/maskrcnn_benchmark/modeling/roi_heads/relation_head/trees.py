@@ -69,28 +69,30 @@ def max_spanning_trees(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarr
     mean = np.where(inside[:, None], scores, 0).sum(2) / counts[:, None].astype(scores.dtype)
     root = np.where(inside, mean, -np.inf).argmax(1)
 
+    # A link that may not be chosen is -inf: to what is no object, or to one that joined. What is no object joins too,
+    # after all objects of its image, and is left out at the end.
+    never = np.float32(-np.inf)
+    links = np.where(inside[:, None] & ~np.isnan(scores), scores, never)
+    links[images, :, root] = never
     rank = np.zeros((len(scores), size), dtype=np.int64)
-    joined = np.zeros_like(rank)  # object that joined at each step
+    joined, by = rank.copy(), rank.copy()  # the object that joined at each step; the step of each object's parent
     joined[:, 0] = root
-    outside = inside.copy()
-    outside[images, root] = False
-    best = scores[images, root]  # strongest link from the tree to each object, and the step at which its parent joined
-    by = np.zeros_like(rank)
+    best, parents = links[images, root], rank.copy()  # strongest link from the tree to each object
+    by[images, root] = size
     for step in range(1, size):
-        link = np.where(outside, best, -np.inf)
-        strongest = outside & (link == link.max(1, keepdims=True))
-        # An object that does not compete comes after all that do; one that is no candidate, last.
-        new = np.where(strongest, by, np.where(outside, size, size + 1)).argmin(1)
-        growing = counts > step
-        rank[images, new] = np.where(growing, step, rank[images, new])
-        joined[:, step] = new
-        outside[images, new] &= ~growing
-        links = scores[images, new]
-        stronger = outside & (links > best)
-        best, by = np.where(stronger, links, best), np.where(stronger, step, by)
+        # Those that joined have no step below ``size`` and lose against any that did not.
+        new = np.where(best == best.max(1, keepdims=True), by, size).argmin(1)
+        at = images, new
+        rank[at], parents[at], joined[:, step] = step, by[at], new
+        best[at], by[at] = never, size
+        links[images, :, new] = never
+        row = links[at]
+        stronger = row > best
+        np.copyto(best, row, where=stronger)
+        np.copyto(by, step, where=stronger)
 
     first = (counts.cumsum() - counts)[:, None]
-    parent = first + np.take_along_axis(joined, by, 1)
+    parent = first + np.take_along_axis(joined, parents, 1)
     parent[images, root] = NONE
     return parent[inside], rank[inside]
 

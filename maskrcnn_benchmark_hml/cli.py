@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -124,7 +125,13 @@ def dispatch(words: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hml``. Exit codes: 0 done, 1 a part of the work failed, 2 bad input, 130 interrupted."""
     try:
-        return dispatch(sys.argv[1:] if argv is None else list(argv))
+        code = dispatch(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Without a new stdout the interpreter complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except HMLError as error:
         print(f"hml: error: {error}", file=sys.stderr)
         return 2

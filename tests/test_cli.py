@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -74,3 +75,13 @@ def test_errors_become_one_sentence_and_an_exit_code(monkeypatch, capsys, raised
     monkeypatch.setattr(cli, "dispatch", fail)
     assert cli.main(["demo"]) == code
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback():
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "maskrcnn_benchmark_hml", "experiment", "list"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writes)
+    assert done.stderr == ""
+    assert done.returncode == 1

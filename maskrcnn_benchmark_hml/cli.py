@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader (head, less) has seen enough. Without a new stdout the interpreter complains when it flushes at exit.
+        # The reader (head, less) has seen enough; the interpreter would complain when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except HMLError as error:

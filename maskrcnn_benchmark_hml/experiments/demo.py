@@ -51,8 +51,8 @@ Finished runs are kept and interrupted ones continued when the same command is g
 """
 
 EPILOG = """\
-One seed on two quiet cores takes about 6 minutes for PredCls, 8 for SGCls and 15 for SGDet; the detector takes 8 more,
-once.
+One seed on two quiet cores takes 3 to 6 minutes for PredCls, about 8 for SGCls and 15 for SGDet; the detector takes 8
+more, once.
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import HMLError
 from ..host.adjust import tau_folder
 from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
-from ..training.trees import shipped_tree
+from ..training.trees import find_tree, shipped_tree
 from .cell import TRAIN_SCRIPT, Cell
 from .cells_catalog import run_overrides, stage_iterations
 from .grid import Grid, GridCell, grid_folder, override_text
@@ -141,15 +141,13 @@ def _tree(cell: GridCell, options: Options) -> dict[str, str]:
 
 
 def _named_tree(cell: GridCell, names: Sequence[str]) -> PredicateTree:
-    found = sorted((grid_folder() / "trees").glob(f"*_{cell.tree}.json"))
-    for path in found:
-        tree = PredicateTree.load(path)
-        if set(tree.predicates) == set(names):
-            return tree
-    raise HMLError(
-        f"{cell.name!r}: configs/experiments/trees has no tree {cell.tree!r} with this dataset's {len(names)} "
-        "predicates; leave the cell's tree out, or make one with hml tree"
-    )
+    tree = find_tree(grid_folder() / "trees", f"*_{cell.tree}.json", names)
+    if tree is None:
+        raise HMLError(
+            f"{cell.name!r}: configs/experiments/trees has no tree {cell.tree!r} with this dataset's {len(names)} "
+            "predicates; leave the cell's tree out, or make one with hml tree"
+        )
+    return tree
 
 
 def _test(cell: GridCell, parent: GridRun, options: Options) -> Cell:

@@ -56,17 +56,25 @@ def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTr
     )
 
 
+def find_tree(folder: Path, pattern: str, names: Sequence[str]) -> PredicateTree | None:
+    """The first tree file of a folder, by name, that has exactly these predicates; None if there is none."""
+    for path in sorted(folder.glob(pattern)):
+        tree = PredicateTree.load(path)
+        if set(tree.predicates) == set(names):
+            return tree
+    return None
+
+
 def shipped_tree(names: Sequence[str]) -> PredicateTree:
     """The first tree of configs/trees/ that has exactly these predicates.
 
     Raises:
         HMLError: there is none.
     """
-    for path in sorted((config_root() / "trees").glob("*.json")):
-        tree = PredicateTree.load(path)
-        if set(tree.predicates) == set(names):
-            return tree
-    raise HMLError(
-        f"no shipped tree has this dataset's {len(names)} predicates ({', '.join(names[:3])}, ...); make one with "
-        "hml tree and give it as HML.TREE.FILE, or set HML.TREE.BUILDER frequency"
-    )
+    tree = find_tree(config_root() / "trees", "*.json", names)
+    if tree is None:
+        raise HMLError(
+            f"no shipped tree has this dataset's {len(names)} predicates ({', '.join(names[:3])}, ...); make one with "
+            "hml tree and give it as HML.TREE.FILE, or set HML.TREE.BUILDER frequency"
+        )
+    return tree

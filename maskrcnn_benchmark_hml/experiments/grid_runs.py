@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
-from ..host.adjust import tau_folder
+from ..method.adjustment import tau_folder
 from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
 from ..training.trees import find_tree, shipped_tree
 from .cell import TRAIN_SCRIPT, Cell

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..config import check_config
 from ..errors import HMLError
-from ..method.adjustment import adjust_logits, log_prior
+from ..method.adjustment import adjust_logits, log_prior, tau_folder
 from . import seams
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -99,11 +99,6 @@ def _with_adjusted(inference: Callable) -> Callable:
         return result
 
     return inferred
-
-
-def tau_folder(tau: float) -> str:
-    """Name of the folder that holds the result for one tau, below the usual one."""
-    return f"tau_{tau:g}"
 
 
 def _prior(cfg) -> Tensor:

@@ -55,3 +55,8 @@ def adjust_logits(logits: Tensor, prior: Tensor, tau: float, over: str = "foregr
     after = before - shift[1:]
     kept = before.logsumexp(1, keepdim=True) - after.logsumexp(1, keepdim=True)
     return torch.cat((logits[:, :1], after + kept), dim=1)
+
+
+def tau_folder(tau: float) -> str:
+    """Name of the folder that holds the result for one tau, below the usual one."""
+    return f"tau_{tau:g}"

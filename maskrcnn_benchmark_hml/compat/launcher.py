@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import torch.distributed as dist
+
+_DRAIN_SECONDS = 0.5
 
 
 def take_local_rank(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str | None, list[str]]:
@@ -42,7 +45,10 @@ def local_rank_argument(arguments: Sequence[str], environ: Mapping[str, str]) ->
 def leave_process_group() -> None:
     """Cures ``terminate called without an active exception`` (SIGABRT) at the end of a finished run on several ranks.
 
-    The hosts' scripts start a process group and never end it; its threads are then torn down with the interpreter.
+    The hosts' scripts start a process group and never end it, and DistributedDataParallel keeps its threads alive even
+    when it is ended. Such a thread takes Python's lock to let go of a collective's tensors; if it asks while the
+    interpreter ends, the process aborts. So the lock stays free for a moment once the last collective is done.
     """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+        time.sleep(_DRAIN_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -57,3 +59,25 @@ def test_a_script_under_hml_run_leaves_the_process_group(process_group, monkeypa
 def test_a_patched_script_leaves_the_process_group(process_group):
     inline._one_sentence(lambda: None)()
     assert not dist.is_initialized()
+
+
+ENDS = """
+import sys, torch, torch.distributed as dist
+from maskrcnn_benchmark_hml.compat import leave_process_group
+
+dist.init_process_group("gloo")
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 2))
+model(torch.ones(4, 3)).sum().backward()
+for _ in range(20):
+    dist.all_reduce(torch.ones(5))
+leave_process_group()
+"""
+
+
+def test_two_finished_ranks_do_not_abort(tmp_path):
+    script = tmp_path / "ends.py"
+    script.write_text(ENDS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    for _ in range(3):  # without the pause, one in two aborts
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert ran.returncode == 0, ran.stderr[-2000:]

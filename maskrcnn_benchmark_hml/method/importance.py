@@ -241,6 +241,17 @@ class ImportanceTracker:
         """The optimizer skipped the step whose gradients were recorded: forget it."""
         self._pending = False
 
+    def silent(self) -> tuple[list[str], int]:
+        """The parameters that have had gradients in this stage, but whose last recorded one is 0 throughout.
+
+        Returns:
+            Their names, and the number of parameters that have ever had a gradient other than 0.
+        """
+        layout = self._layout
+        slices = zip(layout.shapes, layout.slices(self._fisher), layout.slices(self._grad))
+        heard = [(name, bool(grad.any())) for name, fisher, grad in slices if fisher.any()]
+        return [name for name, speaks in heard if not speaks], len(heard)
+
     def _close_interval(self, raw: Tensor) -> None:
         """Add the running interval's importance to ``raw``, in place (eq. 9)."""
         layout = self._layout

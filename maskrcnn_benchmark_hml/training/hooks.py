@@ -172,10 +172,23 @@ class HML:
         if self._recorded:
             self.tracker.record_step()
             self.bad_steps = 0
+            if iteration % _LOG_EVERY == 0:
+                self._warn_of_dead_head(iteration)
         self._recorded = False
         if self.reconstruction is not None and iteration % _LOG_EVERY == 0:
             _log.info("HML: iteration %d: MR %.3e, times lambda %.3e", iteration, value := self.reconstruction.value(),
                       self.hml.MR.WEIGHT * value)
+
+    def _warn_of_dead_head(self, iteration: int) -> None:
+        """Balanced weights give large first gradients; a ReLU that they push below 0 for all pairs never comes back."""
+        silent, heard = self.tracker.silent()
+        if 2 * len(silent) > heard:
+            _log.warning(
+                "HML: iteration %d: %d of the relation head's %d trained tensors have no gradient any more (%s, ...): "
+                "the head is dead and only its biases still learn. Begin again with a smaller SOLVER.GRAD_NORM_CLIP "
+                "(0.3, say) or SOLVER.BASE_LR, or a longer SOLVER.WARMUP_ITERS",
+                iteration, len(silent), heard, silent[0],
+            )
 
     # -- end and restart --------------------------------------------------------------------------------------------
 

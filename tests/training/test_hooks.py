@@ -50,3 +50,31 @@ def test_mr_settings_reach_the_gradient(reduction, factor):
     head.predictor.weight.grad = torch.zeros(2, 3)
     assert hml.on_gradients()
     torch.testing.assert_close(head.predictor.weight.grad, 0.5 * factor * head.predictor.weight.detach())
+
+
+def test_a_dead_head_is_named_while_it_trains(caplog):
+    cfg = add_hml_config(CfgNode()).HML
+    head = nn.Module()
+    head.predictor = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    hml = HML(cfg, stage(index=1), None)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_parameters(head)
+    inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+
+    def step(iteration: int) -> str:
+        caplog.clear()
+        head.zero_grad()
+        head.predictor(inputs).square().sum().backward()
+        assert hml.on_gradients()
+        hml.on_step(iteration)
+        return caplog.text
+
+    with torch.no_grad():
+        head.predictor[0].bias.fill_(1.0)
+    assert "dead" not in step(200)
+    with torch.no_grad():
+        head.predictor[0].bias.fill_(-100.0)  # no pair passes the ReLU: only the output's bias has a gradient
+    assert "dead" not in step(399)
+    warned = step(400)
+    assert "3 of the relation head's 4 trained tensors have no gradient any more (predictor.0.weight" in warned
+    assert "SOLVER.GRAD_NORM_CLIP" in warned

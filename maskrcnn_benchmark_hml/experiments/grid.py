@@ -34,7 +34,7 @@ class GridCell:
         set: config keys and values. HML is on unless ``HML.ENABLED`` is false here.
         layers: stages, so layers of the tree. The shipped tree is cut to that number.
         tree: name of a tree of configs/experiments/trees/, ``frequency``, or empty for the shipped one.
-        shares: parts of the iterations that the stages get; empty: equal ones, two for the last stage.
+        shares: the stages' parts of the iterations; empty: the profile's, or equal ones and two for the last stage.
         predictors, tasks: those of the grid unless given.
         after: the cell whose checkpoints are tested, and not trained again.
         taus: logit adjustment of that test, one row each.

@@ -7,9 +7,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from yacs.config import CfgNode
+
+from ..config import add_hml_config, merge_profile
 from ..errors import HMLError
 from ..method.adjustment import tau_folder
 from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
@@ -100,8 +104,9 @@ def _training(
     if options.split != "test":
         chosen["DATASETS.TEST"] = f"('{_SPLITS[options.split]}',)"
     if cell.staged:
-        lengths = _lengths(cell, total)
-        chosen.update({"HML.ENABLED": "True", "HML.PROFILE": options.profile,
+        profile = str(cell.set.get("HML.PROFILE", options.profile))
+        lengths = _lengths(cell, profile, total)
+        chosen.update({"HML.ENABLED": "True", "HML.PROFILE": profile,
                        "HML.STAGES.ITERATIONS": override_text(lengths)})
         chosen.update(_tree(cell, options))
     chosen.update({key: override_text(value) for key, value in cell.set.items()})
@@ -113,13 +118,22 @@ def _title(name: str, predictor: str, task: str) -> str:
     return name if usual else f"{name}, {predictor} {task}"
 
 
-def _lengths(cell: GridCell, total: int) -> tuple[int, ...]:
-    if not cell.shares:
+def _lengths(cell: GridCell, profile: str, total: int) -> tuple[int, ...]:
+    """The stages' parts of ``total``: the cell's shares, else the profile's, else two for the last stage."""
+    shares = cell.shares or _profile_iterations(profile)
+    if len(shares) != cell.layers:
         return stage_iterations(total, cell.layers)
-    first = [max(total * share // sum(cell.shares), 1) for share in cell.shares[:-1]]
+    first = [max(total * share // sum(shares), 1) for share in shares[:-1]]
     if sum(first) >= total:
         raise HMLError(f"{total} iterations are too few for the shares of {cell.name!r}; give more --iterations")
     return (*first, total - sum(first))
+
+
+@cache
+def _profile_iterations(profile: str) -> tuple[int, ...]:
+    cfg = add_hml_config(CfgNode())
+    merge_profile(cfg, profile)
+    return tuple(cfg.HML.STAGES.ITERATIONS)
 
 
 def _tree(cell: GridCell, options: Options) -> dict[str, str]:

@@ -77,11 +77,12 @@ def test_what_the_issue_asks_for_is_in_the_grids():
 def test_every_run_has_the_same_budget(options, tmp_path):
     cells = [{"name": "baseline", "set": {"HML.ENABLED": False, "HML.CR.WEIGHT": 2}}, {"name": "HML"},
              {"name": "uneven", "shares": [1, 4]}, {"name": "three", "layers": 3, "tree": "frequency"},
-             {"name": "control", "set": {"HML.CONTROL": "plain"}}]
+             {"name": "control", "set": {"HML.CONTROL": "plain"}},
+             {"name": "another profile's", "set": {"HML.PROFILE": "tuned"}}]
     found = runs(write(tmp_path, cells=cells), options)
     lengths = {name: run.cell.settings().get("HML.STAGES.ITERATIONS") for name, run in found.items()}
     assert lengths == {"baseline": None, "HML": "(10,20,)", "uneven": "(6,24,)", "three": "(7,7,16,)",
-                       "control": "(10,20,)"}
+                       "control": "(10,20,)", "another profile's": "(21,9,)"}
     assert {run.cell.settings()["SOLVER.MAX_ITER"] for run in found.values()} == {"30"}
     # HML's settings have no effect on the plain benchmark: without them its runs are shared between profiles
     assert found["baseline"].grid_cell.set == {"HML.ENABLED": False}

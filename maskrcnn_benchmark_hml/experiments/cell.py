@@ -98,6 +98,13 @@ class Cell:
         folder = self.results()
         return json.loads((folder / "metrics.json").read_text("utf-8")) if folder else None
 
+    def warning(self) -> str | None:
+        """HML's last warning in the run's log: a figure of a run that went wrong must not look like any other."""
+        log = self.output / LOG
+        said = log.read_text("utf-8", "replace") if log.is_file() else ""
+        found = re.findall(r"WARNING: (HML: .+)", said)
+        return found[-1].strip() if found else None
+
 
 @dataclass(frozen=True)
 class CellResult:

@@ -74,7 +74,9 @@ def run_cells(
             progress.end(cell.name, f"[{index + 1}/{len(cells)}] {failure}")
             return failure
         ending = f"finished before, kept: {cell.output}" if result.skipped else clock(result.seconds)
-        progress.end(cell.name, f"[{index + 1}/{len(cells)}] {cell.name}: {headline(result.metrics)} ({ending})")
+        said = f"[{index + 1}/{len(cells)}] {cell.name}: {headline(result.metrics)} ({ending})"
+        warning = cell.warning()
+        progress.end(cell.name, said if warning is None else f"{said}\n    its last warning: {warning}")
         return result
 
     with ThreadPoolExecutor(jobs) as pool:

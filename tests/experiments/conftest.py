@@ -18,6 +18,8 @@ starts = out / "starts"
 n = int(starts.read_text()) + 1 if starts.exists() else 1
 starts.write_text(str(n))
 print("a line of the log")
+if mode == "warns":
+    print("2026-01-01 00:00:00,000 maskrcnn_benchmark.hml WARNING: HML: iteration 200: the head is dead")
 (out / "threads").write_text(os.environ.get("OMP_NUM_THREADS", ""))
 assert os.environ["HML_PROGRESS"] == "1"
 for done in (1, 5, 10):

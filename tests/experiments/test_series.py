@@ -27,6 +27,16 @@ def test_results_come_in_the_order_given_and_finished_cells_are_kept(make_cell, 
     assert capsys.readouterr().err.count("finished before, kept") == 3
 
 
+def test_a_runs_warning_stands_below_its_figures(make_cell, capsys):
+    two = cells(make_cell, "fine", "warns")
+    for _ in range(2):  # a finished run says it again
+        series.run_cells(two, 10, jobs=1)
+        lines = capsys.readouterr().err.splitlines()
+        at = lines.index("    its last warning: HML: iteration 200: the head is dead")
+        assert lines[at - 1].startswith("[2/2] c1: ")
+        assert sum("its last warning" in line for line in lines) == 1
+
+
 @pytest.mark.parametrize("jobs, threads", [(1, "6"), (2, "3"), (8, "3")])
 def test_the_cores_are_shared_evenly(make_cell, monkeypatch, jobs, threads):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -44,6 +44,7 @@ EPILOG = """\
 examples:
   hml experiment list
   hml experiment table2 --data VRD --seeds 1 --quick
+  hml experiment table1 --tasks predcls               the part of it that needs no detector
   hml experiment policies --data VRD --split val      choose settings without a look at the test images
   hml experiment my_grid.yaml                         a grid of your own; configs/experiments/ has examples
 """
@@ -64,6 +65,8 @@ def add_experiment_parser(subparsers: Any) -> None:
     add("--out", type=Path, default=Path("outputs/experiments"), metavar="DIR", help="default: %(default)s")
     add("--seeds", type=int, metavar="N", help="runs of each cell, seeds 0..N-1 (default: the grid's)")
     add("--iterations", type=int, metavar="N", help="training iterations of each run (default: the grid's)")
+    add("--predictors", type=_list, default=(), metavar="A,B", help="these predictors of the grid alone")
+    add("--tasks", type=_list, default=(), metavar="A,B", help="these tasks of the grid alone")
     add("--split", choices=("val", "test"), default="test",
         help="evaluated images; val is cut from the training images, for choosing settings (default: %(default)s)")
     add("--profile", choices=PROFILES, default="paper", help="HML's numbers where a cell has none (default: paper)")
@@ -72,6 +75,10 @@ def add_experiment_parser(subparsers: Any) -> None:
         help="runs at a time, each on one core, or OMP_NUM_THREADS (default here: %(default)s)")
     add("--resume", action="store_true", help="as without: finished runs are always kept, interrupted ones continued")
     parser.set_defaults(handler=run_experiment)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def run_experiment(args: argparse.Namespace) -> int:
@@ -83,7 +90,7 @@ def run_experiment(args: argparse.Namespace) -> int:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise HMLError(f"--{option} is {value}; give a whole number of at least 1")
-    grid = load_grid(args.name, quick=args.quick)
+    grid = load_grid(args.name, quick=args.quick).narrowed(args.predictors, args.tasks)
     if args.data is not None and not args.data.is_dir():
         raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
     from ..datasets.check import check_vg
@@ -98,7 +105,8 @@ def run_experiment(args: argparse.Namespace) -> int:
     )
     done, failures = run_grid(grid, options, args.jobs)
     name = "mini-vg" if args.data is None else args.data.resolve().name
-    folder = args.out / f"{grid.name}-{name}-{args.split}{'-quick' if args.quick else ''}"
+    parts = [grid.name, name, args.split, *args.predictors, *args.tasks, *(["quick"] if args.quick else [])]
+    folder = args.out / "-".join(parts)
     if done:
         print(report(grid, options, done, failures, folder, shlex.join(["hml", *_words(args)])))
     for failure in failures:
@@ -113,6 +121,8 @@ def _words(args: argparse.Namespace) -> list[str]:
         value = getattr(args, option)
         if value is not None and not (option == "out" and value == Path("outputs/experiments")):
             words += [f"--{option}", str(value)]
+    for option in ("predictors", "tasks"):
+        words += [f"--{option}", ",".join(getattr(args, option))] if getattr(args, option) else []
     words += ["--split", args.split] if args.split != "test" else []
     words += ["--profile", args.profile] if args.profile != "paper" else []
     return [*words, "--quick"] if args.quick else words

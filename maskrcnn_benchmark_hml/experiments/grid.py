@@ -92,6 +92,25 @@ class Grid:
         """Number of training runs."""
         return self.seeds * sum(len(c.predictors) * len(c.tasks) for c in self.cells if not c.after)
 
+    def narrowed(self, predictors: Sequence[str], tasks: Sequence[str]) -> Grid:
+        """The grid with some of its predictors and tasks alone; an empty sequence keeps all.
+
+        Raises:
+            HMLError: no cell has a predictor or task of that name, or none has both.
+        """
+        cells = self.cells
+        for kind, wanted in (("predictors", predictors), ("tasks", tasks)):
+            present = sorted({name for cell in self.cells for name in getattr(cell, kind)})
+            for name in wanted:
+                if name not in present:
+                    raise HMLError(f"{self.name} has no {name!r} among its {kind}; it has {', '.join(present)}")
+            if wanted:
+                cells = [replace(c, **{kind: tuple(n for n in getattr(c, kind) if n in wanted)}) for c in cells]
+        cells = tuple(cell for cell in cells if cell.predictors and cell.tasks)
+        if not cells:
+            raise HMLError(f"no cell of the grid {self.name} has one of these predictors and one of these tasks")
+        return replace(self, cells=cells)
+
 
 def grid_folder() -> Path:
     return config_root() / "experiments"

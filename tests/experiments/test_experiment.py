@@ -140,6 +140,8 @@ def test_other_iterations_are_other_runs(stubbed):
         (["table2", "--seeds", "0"], "--seeds is 0"),
         (["table2", "--iterations", "-5"], "--iterations is -5"),
         (["table2", "--jobs", "0"], "--jobs is 0"),
+        (["table2", "--tasks", "predcls,sgdett"], "table2 has no 'sgdett' among its tasks; it has predcls"),
+        (["controls", "--predictors", "vctree"], "controls has no 'vctree' among its predictors"),
         (["table2", "--data", "missing"], "there is no dataset folder missing"),
     ],
 )
@@ -158,7 +160,8 @@ def test_the_list_names_every_grid(capsys, words):
 
 def test_a_command_is_repeated_by_what_decides_the_results():
     parser = cli.build_parser("experiment")
-    words = ["experiment", "table2", "--data", "VRD", "--seeds", "1", "--split", "val", "--profile", "released"]
+    words = ["experiment", "table2", "--data", "VRD", "--seeds", "1", "--tasks", "sgcls,sgdet", "--split", "val",
+             "--profile", "released"]
     assert experiment._words(parser.parse_args([*words, "--quick", "--jobs", "2", "--resume"])) == [*words, "--quick"]
 
 

@@ -74,6 +74,14 @@ def test_what_the_issue_asks_for_is_in_the_grids():
     assert {name: tradeoff[name] for name in controls} == controls and set(cells("policies")) <= set(tradeoff)
 
 
+def test_a_grid_is_narrowed_to_some_predictors_and_tasks():
+    table1 = load_grid("table1")
+    assert table1.narrowed((), ()).runs() == table1.runs() == 81
+    part = table1.narrowed(("vctree",), ("predcls", "sgdet"))
+    assert part.runs() == 18 and {c.predictors for c in part.cells} == {("vctree",)}
+    assert {c.tasks for c in part.cells} == {("predcls", "sgdet")}
+
+
 def test_every_run_has_the_same_budget(options, tmp_path):
     cells = [{"name": "baseline", "set": {"HML.ENABLED": False, "HML.CR.WEIGHT": 2}}, {"name": "HML"},
              {"name": "uneven", "shares": [1, 4]}, {"name": "three", "layers": 3, "tree": "frequency"},

@@ -209,7 +209,16 @@ def run_cell(
         if failure is not None:
             raise CellFailed(f"the run {cell.name!r} failed: {failure} (full log: {cell.output / LOG})")
         _write_record(cell, seconds, finished=True)
+        _drop_steps_on_the_way(cell)
     return CellResult(cell, metrics, seconds, skipped=False)
+
+
+def _drop_steps_on_the_way(cell: Cell) -> None:
+    """A finished run keeps each stage's final checkpoint; those before it served only to continue it."""
+    for folder in (cell.output, *cell.output.glob("hml/stage*")):
+        if (folder / "model_final.pth").is_file():
+            for path in folder.glob("model_[0-9]*"):
+                path.unlink()
 
 
 def _run_process(

@@ -173,3 +173,22 @@ def test_ending_the_parent_ends_the_child(make_cell, tmp_path):
     assert parent.wait(20) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_a_finished_run_keeps_its_final_checkpoint_and_an_interrupted_one_all(make_cell):
+    def checkpoints(folder):
+        return sorted(p.name for p in folder.glob("model_*"))
+
+    steps = ["model_0000200.hml.pt", "model_0000200.pth"]
+    for mode, kept in (("no_metrics", steps), ("detector", [])):
+        cell = make_cell(mode)
+        cell.output.mkdir(parents=True, exist_ok=True)
+        for name in steps:
+            (cell.output / name).write_bytes(b"weights")
+        if mode == "no_metrics":
+            with pytest.raises(CellFailed):
+                run_cell(cell)
+            (cell.output / "cell.json").unlink()
+        else:
+            run_cell(cell)
+        assert checkpoints(cell.output) == sorted([*kept, *(["model_final.pth"] if mode == "detector" else [])])

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from ..errors import HMLError
@@ -30,8 +31,11 @@ NAMED = 12
 #: Where a label can stand, in points from its mark, the best first.
 _PLACES = (
     (8, 5), (8, -12), (-8, 5), (-8, -12), (0, 10), (0, -17), (16, 14), (-16, 14), (16, -22), (-16, -22), (26, 0),
-    (-26, 0), (30, 26), (-30, 26), (30, -34), (-30, -34),
+    (-26, 0), (30, 26), (-30, 26), (30, -34), (-30, -34), (48, 40), (-48, 40), (48, -48), (-48, -48), (60, 10),
+    (60, -24),
 )
+#: From this distance on a thin line leads from a label to its mark.
+_FAR = 28
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def draw_tradeoff(
     _legend(axes, marks, curves, seeds)
     canvas.draw()
     places = [axes.transData.transform(_mean(mark)) for mark in marks]
-    taken += [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in places]
+    taken += [Bbox.from_bounds(x - 11, y - 11, 22, 22) for x, y in places]  # a label stands nearest to its own mark
     for number, mark in enumerate(marks, 1):
         _label(axes, mark, str(number) if numbered else mark.name, taken)
     for curve, (colour, _) in zip(curves, CURVES):
@@ -152,9 +156,11 @@ def _label(axes: Axes, mark: Mark, text: str, taken: list[Bbox], *, colour: str 
     renderer, best = axes.figure.canvas.get_renderer(), None
     for dx, dy in _PLACES:
         side = "left" if dx > 0 else "right" if dx < 0 else "center"
+        line = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5, "shrinkB": 4} if abs(dx) + abs(dy) > _FAR else None
         note = axes.annotate(text, _mean(mark), xytext=(dx, dy), textcoords="offset points", ha=side, fontsize=size,
-                             color=colour or _TEXT, zorder=5)
-        box = note.get_window_extent(renderer)
+                             color=colour or _TEXT, zorder=5, arrowprops=line)
+        note.update_positions(renderer)
+        box = Text.get_window_extent(note, renderer)  # of the words, without the line that leads to the mark
         hidden = sum(_overlap(box, other) for other in taken)
         inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and axes.bbox.y0 <= box.y0 <= box.y1 <= axes.bbox.y1
         cost = hidden + (0 if inside else 1e6)

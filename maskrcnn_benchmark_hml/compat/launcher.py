@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 
@@ -45,10 +46,14 @@ def local_rank_argument(arguments: Sequence[str], environ: Mapping[str, str]) ->
 def leave_process_group() -> None:
     """Cures ``terminate called without an active exception`` (SIGABRT) at the end of a finished run on several ranks.
 
-    The hosts' scripts start a process group and never end it, and DistributedDataParallel keeps its threads alive even
-    when it is ended. Such a thread takes Python's lock to let go of a collective's tensors; if it asks while the
-    interpreter ends, the process aborts. So the lock stays free for a moment once the last collective is done.
+    Most hosts start a process group and never end it, and DistributedDataParallel keeps its threads alive even when it
+    is ended. Such a thread takes Python's lock to let go of a collective's tensors; if it asks while the interpreter
+    ends, the process aborts. So the lock stays free for a moment once the last collective is done.
     """
-    if dist.is_available() and dist.is_initialized():
+    if not dist.is_available():
+        return
+    if dist.is_initialized():
         dist.destroy_process_group()
-        time.sleep(_DRAIN_SECONDS)
+    elif os.environ.get("WORLD_SIZE", "1") == "1":
+        return
+    time.sleep(_DRAIN_SECONDS)

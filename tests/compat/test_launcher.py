@@ -70,13 +70,14 @@ model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 2))
 model(torch.ones(4, 3)).sum().backward()
 for _ in range(20):
     dist.all_reduce(torch.ones(5))
-leave_process_group()
+{end}leave_process_group()
 """
 
 
-def test_two_finished_ranks_do_not_abort(tmp_path):
+@pytest.mark.parametrize("end", ["", "dist.destroy_process_group()\n"], ids=["left open", "ended by the script"])
+def test_two_finished_ranks_do_not_abort(tmp_path, end):
     script = tmp_path / "ends.py"
-    script.write_text(ENDS)
+    script.write_text(ENDS.format(end=end))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     for _ in range(3):  # without the pause, one in two aborts
         ran = subprocess.run(command, capture_output=True, text=True, timeout=120)

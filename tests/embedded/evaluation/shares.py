@@ -20,6 +20,8 @@ from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.launch import start_processes
 from maskrcnn_benchmark.utils.comm import get_rank
 
+from maskrcnn_benchmark_hml.compat import leave_process_group
+
 
 class Guesses(torch.nn.Module):
     """Boxes, classes and predicates guessed from the annotation, by a generator seeded with it."""
@@ -53,7 +55,7 @@ def main(folder: str, split: str, keep: str, config: str) -> None:
         logger=logging.getLogger("shares"),
     )  # fmt: skip
     if distributed:
-        torch.distributed.destroy_process_group()
+        leave_process_group()
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ import functools
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 from .. import __version__
 from ..errors import HMLError
 from ..resources import config_file
-from .progress import split_stream
+from .process import last_warning, run_process
 
 TRAIN_SCRIPT = "tools/relation_train_net.py"
 RECORD = "cell.json"
@@ -99,11 +98,8 @@ class Cell:
         return json.loads((folder / "metrics.json").read_text("utf-8")) if folder else None
 
     def warning(self) -> str | None:
-        """HML's last warning in the run's log: a figure of a run that went wrong must not look like any other."""
-        log = self.output / LOG
-        said = log.read_text("utf-8", "replace") if log.is_file() else ""
-        found = re.findall(r"WARNING: (HML: .+)", said)
-        return found[-1].strip() if found else None
+        """HML's last warning in the run's log, if it has one."""
+        return last_warning(self.output / LOG)
 
 
 @dataclass(frozen=True)
@@ -199,7 +195,7 @@ def run_cell(
         _write_record(cell, before, finished=False)
         start = time.monotonic()
         try:
-            failure = _run_process(cell, lock, on_progress, on_start, threads)
+            failure = run_process(cell.command(), cell.output / LOG, lock, on_progress, on_start, threads)
         finally:
             seconds = before + time.monotonic() - start
             _write_record(cell, seconds, finished=False)
@@ -219,77 +215,6 @@ def _drop_steps_on_the_way(cell: Cell) -> None:
         if (folder / "model_final.pth").is_file():
             for path in folder.glob("model_[0-9]*"):
                 path.unlink()
-
-
-def _run_process(
-    cell: Cell,
-    lock: int,
-    on_progress: Callable[[str], None] | None,
-    on_start: Callable[[subprocess.Popen], None] | None,
-    threads: int | None,
-) -> str | None:
-    """Run the cell's command to its end; its last words if it failed, else None."""
-    command = cell.command()
-    # Without a width the child's bars are written in full; the parent fits them to its terminal.
-    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    env["HML_PROGRESS"] = "1"
-    if threads is not None:
-        env.setdefault("OMP_NUM_THREADS", str(threads))
-    with open(cell.output / LOG, "a", encoding="utf-8") as log:
-        log.write(f"\n$ {' '.join(command)}\n")
-        log.flush()
-        log_start = log.tell()
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.PIPE,
-            env=env,
-            pass_fds=(lock,),
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
-        )
-        said: list[str] = []
-        try:
-            if on_start is not None:
-                on_start(child)
-            for line, is_progress in split_stream(child.stderr):
-                if not is_progress:
-                    log.write(line + "\n")
-                    log.flush()
-                    said.append(line)
-                elif on_progress is not None:
-                    on_progress(line)
-            code = child.wait()
-        finally:
-            if child.poll() is None:
-                stop_process(child)
-    if code == 0:
-        return None
-    if not said:
-        with open(cell.output / LOG, encoding="utf-8", errors="replace") as file:
-            file.seek(log_start)
-            said = file.read().splitlines()
-    return last_words(said) or f"exit code {code}"
-
-
-def stop_process(child: subprocess.Popen) -> None:
-    """End the child politely, so that it can save its state, and by force after half a minute."""
-    child.terminate()
-    try:
-        child.wait(timeout=30)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.kill()
-        child.wait()
-
-
-def last_words(lines: Sequence[str]) -> str:
-    """The line that says why a process ended: our own sentence, else the exception's, else the last line."""
-    for pattern in (r"hml: error: (.+)", r"((?:\w+\.)*\w*(?:Error|Exception)\b.*)", r"\s*(\S.*)"):
-        for line in reversed(lines):
-            match = re.match(pattern, line)
-            if match:
-                return match[1].strip()
-    return ""
 
 
 @contextmanager

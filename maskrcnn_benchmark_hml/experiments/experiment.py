@@ -22,7 +22,8 @@ from ..report.tradeoff_figure import Curve, Mark, draw_tradeoff
 from ..training.trees import shipped_tree
 from .cell import CellFailed, CellResult, data_digest
 from .demo import prepare_data, prepare_detector
-from .grid import Grid, grid_names, load_grid
+from .grid import Grid
+from .grid_file import grid_names, load_grid
 from .grid_runs import GridRun, Options, test_runs, training_runs
 from .results import Row, by_label, grouped, merged_table, read_rows, recall_table, tasks_table, write_results
 from .series import cores, run_cells

@@ -20,7 +20,8 @@ from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
 from ..training.trees import find_tree, shipped_tree
 from .cell import TRAIN_SCRIPT, Cell
 from .cells_catalog import run_overrides, stage_iterations
-from .grid import Grid, GridCell, grid_folder, override_text
+from .grid import Grid, GridCell, override_text
+from .grid_file import grid_folder
 
 TEST_SCRIPT = "tools/relation_test_net.py"
 CHECKPOINT = "model_final.pth"

@@ -10,7 +10,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ..errors import HMLError
-from .cell import Cell, CellFailed, CellResult, check_cell, run_cell, stop_process
+from .cell import Cell, CellFailed, CellResult, check_cell, run_cell
+from .process import stop_process
 from .progress import SeriesProgress, clock
 
 

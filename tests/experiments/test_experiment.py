@@ -19,7 +19,7 @@ from maskrcnn_benchmark_hml.datasets import check
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 from maskrcnn_benchmark_hml.experiments import experiment
 from maskrcnn_benchmark_hml.experiments.cell import Cell
-from maskrcnn_benchmark_hml.experiments.grid import grid_names
+from maskrcnn_benchmark_hml.experiments.grid_file import grid_names
 
 TAU_FOLDERS = """
 import pathlib, shutil, subprocess, sys

@@ -9,7 +9,8 @@ import yaml
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.experiments import grid_runs
-from maskrcnn_benchmark_hml.experiments.grid import GridCell, grid_names, load_grid, override_text
+from maskrcnn_benchmark_hml.experiments.grid import GridCell, override_text
+from maskrcnn_benchmark_hml.experiments.grid_file import grid_names, load_grid
 from maskrcnn_benchmark_hml.experiments.grid_runs import GridRun, Options, training_runs
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 

@@ -1,0 +1,240 @@
+"""A grid's file: a small YAML file, read with an error for everything that it may not hold."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config import check_option_names, normalise_options
+from ..errors import HMLError
+from ..resources import config_root, embedded_root
+from .cells_catalog import PREDICTORS, TASKS
+from .grid import FAMILIES, Grid, GridCell, Sweep, override_text
+
+#: What the grid itself decides; a file that set these would break the equal budgets or the folders.
+RESERVED = ("OUTPUT_DIR", "SOLVER.MAX_ITER", "SOLVER.SEED", "HML.SEED", "HML.STAGES.ITERATIONS", "DATASETS.TEST",
+            "HML.TEST.TAU", "HML.TEST.PRIOR", "MODEL.WEIGHT", "HML.TREE.FILE")
+_KEYS = ("title", "iterations", "seeds", "predictors", "tasks", "set", "quick", "include", "axes", "sweep", "merged",
+         "cells")
+
+
+def grid_folder() -> Path:
+    return config_root() / "experiments"
+
+
+def grid_names() -> list[str]:
+    """The shipped grids, in the order of their names."""
+    return sorted(path.stem for path in grid_folder().glob("*.yaml"))
+
+
+def load_grid(name: str, *, quick: bool = False) -> Grid:
+    """A shipped grid by its name, or one's own by the path of its YAML file.
+
+    Raises:
+        HMLError: no such grid, an unknown key, a wrong value, two cells of one name; each with the file's name.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else grid_folder() / f"{name}.yaml"
+    if not path.is_file():
+        near = difflib.get_close_matches(name, grid_names(), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else "hml experiment list shows them."
+        raise HMLError(f"there is no experiment {name!r}; {hint}")
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" in line {where.line + 1}" if where else ""
+        raise HMLError(f"{path.name} is not readable YAML{at}; mend it") from error
+    return _Reader(path.name, quick).grid(path.stem, content)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one file; every error names it."""
+
+    file: str
+    quick: bool
+
+    def grid(self, name: str, content: Any) -> Grid:
+        content = dict(self.mapping(content, _KEYS, "the file"))
+        quick = self.mapping(content.pop("quick", {}), ("iterations", "predictors", "tasks", "leave_out"), "quick")
+        left_out = self.texts(quick.get("leave_out", []), "leave_out")
+        if self.quick:
+            content.update({key: value for key, value in quick.items() if key != "leave_out"})
+        shared = {
+            "predictors": self.choices(content.get("predictors", ["motifs"]), PREDICTORS, "predictors"),
+            "tasks": self.choices(content.get("tasks", ["predcls"]), TASKS, "tasks"),
+        }
+        common = self.settings(content.get("set", {}), "set")
+        cells = [cell for other in self.texts(content.get("include", []), "include")
+                 for cell in load_grid(other, quick=self.quick).cells]
+        own = [self.cell(c, shared, common) for c in [*self.list(content.get("cells", []), "cells"),
+                                                       *self.product(content.get("axes", []))]]
+        names = [cell.name for cell in own]
+        for label in left_out:
+            self.one_of(label, names, "leave_out")
+        cells = self.distinct([*cells, *own])
+        if self.quick:
+            cells = [c for c in cells if c.name not in left_out and c.after not in left_out]
+        if not cells:
+            self.refuse("it has no cells; give cells, axes or include")
+        self.check_after(cells)
+        return Grid(
+            name=name,
+            title=self.text(content.get("title", ""), "title"),
+            iterations=self.whole(content.get("iterations", 900), "iterations"),
+            seeds=1 if self.quick else self.whole(content.get("seeds", 3), "seeds"),
+            cells=tuple(cells),
+            sweep=self.sweep(content.get("sweep")),
+            merged=bool(content.get("merged", False)),
+        )
+
+    def product(self, axes: Any) -> Iterator[dict[str, Any]]:
+        """Cells of all combinations: each axis maps a label to a part of a cell; empty labels are not shown."""
+        parts = [list(self.mapping(axis, None, "axes").items()) for axis in self.list(axes, "axes")]
+        for chosen in itertools.product(*parts) if parts else ():
+            cell: dict[str, Any] = {"name": ", ".join(str(label) for label, _ in chosen if label)}
+            settings: dict[str, Any] = {}
+            for label, part in chosen:
+                part = dict(self.mapping(part or {}, ("set", "tree", "layers", "shares", "family"), f"axes: {label}"))
+                settings.update(part.pop("set", {}))
+                cell.update(part)
+            yield {**cell, "set": settings}
+
+    def cell(self, content: Any, shared: Mapping[str, Any], common: Mapping[str, Any]) -> GridCell:
+        content = dict(self.mapping(content, [f.name for f in fields(GridCell)] + ["predictor", "task"], "a cell"))
+        name = self.text(content.get("name"), "name")
+        for one, several in (("predictor", "predictors"), ("task", "tasks")):
+            if one in content:
+                content[several] = [content.pop(one)]
+        own = self.settings(content.get("set", {}), name)
+        tested = bool(content.get("after"))
+        if tested and (own or "layers" in content or "tree" in content or "shares" in content):
+            self.refuse(f"the cell {name!r} comes after another and only tests it; leave out set, tree, layers, shares")
+        if tested != ("taus" in content):
+            self.refuse(f"the cell {name!r} has {'after' if tested else 'taus'} alone; after and taus go together")
+        cell = GridCell(
+            name=name,
+            family=self.one_of(content.get("family", "control" if tested else "ablation"), FAMILIES, "family"),
+            set={} if tested else {**common, **own},
+            layers=self.whole(content.get("layers", 2), "layers"),
+            tree=str(content.get("tree", "")),
+            shares=tuple(self.whole(n, "shares") for n in self.list(content.get("shares", []), "shares")),
+            predictors=self.choices(content.get("predictors", shared["predictors"]), PREDICTORS, "predictors"),
+            tasks=self.choices(content.get("tasks", shared["tasks"]), TASKS, "tasks"),
+            after=str(content.get("after", "")),
+            taus=tuple(self.number(t, "taus") for t in self.list(content.get("taus", []), "taus")),
+            prior=self.one_of(content.get("prior", "foreground"), ("foreground", "all"), "prior"),
+            x=None if content.get("x") is None else self.number(content["x"], "x"),
+        )
+        if cell.shares and len(cell.shares) != cell.layers:
+            self.refuse(f"the cell {name!r} has {len(cell.shares)} shares for {cell.layers} layers; give one each")
+        if not cell.staged:  # HML's settings have no effect there: without them the run is shared between profiles
+            cell = replace(cell, set={k: v for k, v in cell.set.items() if not k.startswith("HML.")}
+                           | {"HML.ENABLED": False})
+        return cell
+
+    def settings(self, content: Any, where: str) -> dict[str, Any]:
+        """Keys and values of a config, checked against those that exist."""
+        content = dict(self.mapping(content, None, where))
+        defaults = host_defaults()
+        for key, value in content.items():
+            if key in RESERVED:
+                self.refuse(f"{where} sets {key}, which the experiment itself decides; leave it out")
+            if not key.startswith("HML.") and key not in defaults:
+                self.one_of(key, sorted(defaults), where)
+            if isinstance(value, int) and isinstance(defaults.get(key), float):
+                content[key] = float(value)
+        try:
+            check_option_names(list(content))
+            normalise_options([word for key, value in content.items() for word in (key, override_text(value))])
+        except HMLError as error:
+            self.refuse(f"{where}: {error}")
+        return content
+
+    def distinct(self, cells: Sequence[GridCell]) -> list[GridCell]:
+        kept: dict[str, GridCell] = {}
+        for cell in cells:
+            if kept.setdefault(cell.name, cell) != cell:
+                self.refuse(f"two different cells are called {cell.name!r}; rename one")
+        return list(kept.values())
+
+    def check_after(self, cells: Sequence[GridCell]) -> None:
+        trained = {cell.name: cell for cell in cells if not cell.after}
+        for cell in cells:
+            if cell.after:
+                self.one_of(cell.after, list(trained), f"after of {cell.name!r}")
+                parent = trained[cell.after]
+                if not (set(cell.predictors) <= set(parent.predictors) and set(cell.tasks) <= set(parent.tasks)):
+                    self.refuse(f"the cell {cell.name!r} has a predictor or task that {parent.name!r} lacks")
+
+    def sweep(self, content: Any) -> Sweep | None:
+        if content is None:
+            return None
+        content = self.mapping(content, ("axis", "log"), "sweep")
+        return Sweep(self.text(content.get("axis"), "sweep: axis"), bool(content.get("log", False)))
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    def refuse(self, what: str) -> None:
+        raise HMLError(f"{self.file}: {what}")
+
+    def mapping(self, value: Any, known: Sequence[str] | None, where: str) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            self.refuse(f"{where} is {value!r}; give keys and values")
+        for key in value if known is not None else ():
+            self.one_of(key, known, where)
+        return value
+
+    def one_of(self, value: Any, known: Sequence[str], where: str) -> str:
+        if value not in known:
+            near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
+            some = f"did you mean {near[0]!r}?" if near else f"it knows: {', '.join(known[:12])}"
+            self.refuse(f"{where} has {value!r}; {some}")
+        return value
+
+    def list(self, value: Any, where: str) -> Sequence[Any]:
+        if not isinstance(value, list):
+            self.refuse(f"{where} is {value!r}; give a list")
+        return value
+
+    def texts(self, value: Any, where: str) -> list[str]:
+        return [self.text(one, where) for one in self.list(value, where)]
+
+    def choices(self, value: Any, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+        value = [value] if isinstance(value, str) else list(value)
+        return tuple(self.one_of(one, list(table), where) for one in value)
+
+    def text(self, value: Any, where: str) -> str:
+        if not isinstance(value, str) or not value.strip():
+            self.refuse(f"{where} is {value!r}; give a text")
+        return value.strip()
+
+    def whole(self, value: Any, where: str) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            self.refuse(f"{where} is {value!r}; give a whole number of at least 1")
+        return value
+
+    def number(self, value: Any, where: str) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
+            self.refuse(f"{where} has {value!r}; give numbers of at least 0")
+        return float(value)
+
+
+def host_defaults() -> dict[str, Any]:
+    """The embedded benchmark's settings, flat."""
+    path = embedded_root() / "maskrcnn_benchmark" / "config" / "defaults.yaml"
+
+    def flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in node.items():
+            if isinstance(value, Mapping) and value:
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    return dict(flat(yaml.safe_load(path.read_text("utf-8")), ""))

@@ -1,0 +1,95 @@
+"""A run's process and what its log says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .progress import split_stream
+
+
+def run_process(
+    command: Sequence[str],
+    path: Path,
+    lock: int,
+    on_progress: Callable[[str], None] | None,
+    on_start: Callable[[subprocess.Popen], None] | None,
+    threads: int | None,
+) -> str | None:
+    """Run a command to its end; its last words if it failed, else None.
+
+    Args:
+        path: the log, to which it appends what the command prints, without progress bars.
+        lock: a file that stays open, and so locked, as long as the child lives.
+        on_progress, on_start, threads: as for :func:`.cell.run_cell`.
+    """
+    # Without a width the child's bars are written in full; the parent fits them to its terminal.
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env["HML_PROGRESS"] = "1"
+    if threads is not None:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
+    with open(path, "a", encoding="utf-8") as log:
+        log.write(f"\n$ {' '.join(command)}\n")
+        log.flush()
+        log_start = log.tell()
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.PIPE,
+            env=env,
+            pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
+        )
+        said: list[str] = []
+        try:
+            if on_start is not None:
+                on_start(child)
+            for line, is_progress in split_stream(child.stderr):
+                if not is_progress:
+                    log.write(line + "\n")
+                    log.flush()
+                    said.append(line)
+                elif on_progress is not None:
+                    on_progress(line)
+            code = child.wait()
+        finally:
+            if child.poll() is None:
+                stop_process(child)
+    if code == 0:
+        return None
+    if not said:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            file.seek(log_start)
+            said = file.read().splitlines()
+    return last_words(said) or f"exit code {code}"
+
+
+def stop_process(child: subprocess.Popen) -> None:
+    """End the child politely, so that it can save its state, and by force after half a minute."""
+    child.terminate()
+    try:
+        child.wait(timeout=30)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.kill()
+        child.wait()
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """The line that says why a process ended: our own sentence, else the exception's, else the last line."""
+    for pattern in (r"hml: error: (.+)", r"((?:\w+\.)*\w*(?:Error|Exception)\b.*)", r"\s*(\S.*)"):
+        for line in reversed(lines):
+            match = re.match(pattern, line)
+            if match:
+                return match[1].strip()
+    return ""
+
+
+def last_warning(path: Path) -> str | None:
+    """HML's last warning in a log: a figure of a run that went wrong must not look like any other."""
+    said = path.read_text("utf-8", "replace") if path.is_file() else ""
+    found = re.findall(r"WARNING: (HML: .+)", said)
+    return found[-1].strip() if found else None

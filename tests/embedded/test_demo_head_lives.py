@@ -22,7 +22,7 @@ def data(tmp_path_factory):
     "predictor, changed, dead",
     [
         ("motifs", (), False),
-        ("motifs", ("SOLVER.GRAD_NORM_CLIP", "5.0"), True),
+        ("motifs", ("SOLVER.GRAD_NORM_CLIP", "20.0"), True),
         pytest.param("vctree", (), False, marks=pytest.mark.slow),
         pytest.param("transformer", (), False, marks=pytest.mark.slow),
     ],

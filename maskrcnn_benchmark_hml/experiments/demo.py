@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
+from ..machine import usable_cores
 from ..report.tables import RECALL_KEYS, changes_table, layer_recall, layers_table, mean_or_none, runs_table
 from ..resources import config_file
 from .cell import Cell, CellFailed, CellResult, write_json
@@ -25,7 +26,7 @@ from .cells_catalog import (
     stage_overrides,
 )
 from .progress import clock
-from .series import cores, run_cells
+from .series import run_cells
 
 ITERATIONS = 900
 MOST_LAYERS = 4
@@ -90,7 +91,7 @@ def add_demo_parser(subparsers: Any) -> None:
         metavar="N",
         help="iterations of each run; HML's stages share them, the last one takes two shares (default: %(default)s)",
     )
-    jobs = min(cores(), len(RUNS))
+    jobs = min(usable_cores(), len(RUNS))
     add("--jobs", type=int, default=jobs, metavar="N", help="runs at a time (default here: %(default)s)")
     add("--config", type=Path, metavar="FILE", help="the benchmark's YAML config (default: the demo's own)")
     parser.set_defaults(handler=run_demo)

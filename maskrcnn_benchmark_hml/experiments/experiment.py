@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HMLError
+from ..machine import usable_cores
 from ..method.aside import written_aside
 from ..method.tree import PredicateTree
 from ..report.overview import TASK_NAMES
@@ -26,7 +27,7 @@ from .grid import Grid
 from .grid_file import grid_names, load_grid
 from .grid_runs import GridRun, Options, test_runs, training_runs
 from .results import Row, by_label, grouped, merged_table, read_rows, recall_table, tasks_table, write_results
-from .series import cores, run_cells
+from .series import run_cells
 
 PROFILES = ("paper", "released", "tuned")
 DESCRIPTION = """\
@@ -72,7 +73,7 @@ def add_experiment_parser(subparsers: Any) -> None:
         help="evaluated images; val is cut from the training images, for choosing settings (default: %(default)s)")
     add("--profile", choices=PROFILES, default="paper", help="HML's numbers where a cell has none (default: paper)")
     add("--quick", action="store_true", help="the grid's shorter version, one seed")
-    add("--jobs", type=int, default=cores(), metavar="N",
+    add("--jobs", type=int, default=usable_cores(), metavar="N",
         help="runs at a time, each on one core, or OMP_NUM_THREADS (default here: %(default)s)")
     add("--resume", action="store_true", help="as without: finished runs are always kept, interrupted ones continued")
     parser.set_defaults(handler=run_experiment)

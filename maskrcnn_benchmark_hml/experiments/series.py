@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,14 +9,10 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ..errors import HMLError
+from ..machine import usable_cores
 from .cell import Cell, CellFailed, CellResult, check_cell, run_cell
 from .process import stop_process
 from .progress import SeriesProgress, clock
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
@@ -51,7 +46,7 @@ def run_cells(
     finished = [check_cell(cell) for cell in cells]
     to_run = finished.count(False)
     jobs = max(min(jobs, to_run), 1)
-    threads = threads or max(cores() // jobs, 1)
+    threads = threads or max(usable_cores() // jobs, 1)
     progress = SeriesProgress(to_run, jobs, iterations)
     children: set[subprocess.Popen] = set()
     stopping = threading.Event()

@@ -40,7 +40,7 @@ def test_a_runs_warning_stands_below_its_figures(make_cell, capsys):
 @pytest.mark.parametrize("jobs, threads", [(1, "6"), (2, "3"), (8, "3")])
 def test_the_cores_are_shared_evenly(make_cell, monkeypatch, jobs, threads):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(series, "cores", lambda: 6)
+    monkeypatch.setattr(series, "usable_cores", lambda: 6)
     two = cells(make_cell, "fine", "fine")
     series.run_cells(two, 10, jobs=jobs)
     assert [(c.output / "threads").read_text() for c in two] == [threads] * 2

@@ -40,19 +40,33 @@ examples:
 """
 
 
+_CONTINUES = "the same command continues where it stopped"
+_RUN_CONTINUES = "the same command continues a training from its last checkpoint; a test starts from the beginning"
+_STARTS_AGAIN = "the same command starts from the beginning"
+
+
 @dataclass(frozen=True)
 class Command:
-    """One subcommand: its line in ``hml --help`` and the function ``module:adder(subparsers)`` that describes it."""
+    """One subcommand.
+
+    Attributes:
+        help: its line in ``hml --help``.
+        adder: the function ``module:adder(subparsers)`` that describes it.
+        interrupted: what the same command does after Ctrl-C.
+    """
 
     name: str
     help: str
     adder: str
+    interrupted: str = _STARTS_AGAIN
 
 
 COMMANDS = (
-    Command("run", "run a benchmark script with HML's settings available", ""),
-    Command("demo", "train and test a baseline, a control and HML, side by side", "experiments.demo:add_demo_parser"),
-    Command("experiment", "run a named grid: tables, controls", "experiments.experiment:add_experiment_parser"),
+    Command("run", "run a benchmark script with HML's settings available", "", _RUN_CONTINUES),
+    Command("demo", "train and test a baseline, a control and HML, side by side", "experiments.demo:add_demo_parser",
+            _CONTINUES),
+    Command("experiment", "run a named grid: tables, controls", "experiments.experiment:add_experiment_parser",
+            _CONTINUES),
     Command("tree", "build, print or draw a predicate tree", "treecmd:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "datasets.cli:add_data_parser"),
     Command("report", "tables of finished runs: metrics, Mean@K, merged recall", "report.command:add_report_parser"),
@@ -113,8 +127,7 @@ def dispatch(words: Sequence[str]) -> int:
     words = words[len(launcher_words) :]
     if words and words[0] == "run":
         return run(words[1:], launcher_words)
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    parser = build_parser(chosen)
+    parser = build_parser(_chosen(words))
     args = parser.parse_args(words)
     if args.command is None:
         parser.print_help()
@@ -122,10 +135,16 @@ def dispatch(words: Sequence[str]) -> int:
     return args.handler(args) or 0
 
 
+def _chosen(words: Sequence[str]) -> str | None:
+    """The subcommand of a command line."""
+    return next((word for word in words if not word.startswith("-")), None)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hml``. Exit codes: 0 done, 1 a part of the work failed, 2 bad input, 130 interrupted."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        code = dispatch(sys.argv[1:] if argv is None else list(argv))
+        code = dispatch(words)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -136,5 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hml: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("hml: interrupted; the same command continues where it stopped", file=sys.stderr)
+        chosen = _chosen(words)
+        known = [command.interrupted for command in COMMANDS if command.name == chosen]
+        print("; ".join(["hml: interrupted", *known]), file=sys.stderr)
         return 130

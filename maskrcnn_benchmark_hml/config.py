@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
 
 from .errors import HMLError
+from .merge import read_config
 from .resources import config_file, config_root
 
 _POLICIES = ("only", "containing", "pure_images", "all")
@@ -181,16 +181,19 @@ def merge_profile(cfg: CfgNode, profile: str) -> None:
 
 
 def requested_profile(argv: list[str]) -> str:
-    """The profile that a host command line asks for: the last ``HML.PROFILE`` option, else the config file's."""
+    """The profile that a host command line asks for: the last ``HML.PROFILE`` option, else the config file's.
+
+    Raises:
+        HMLError: the config file is no YAML.
+    """
     for at in range(len(argv) - 2, -1, -1):
         if argv[at] == "HML.PROFILE":
             return argv[at + 1]
     for at, word in enumerate(argv):
         path = argv[at + 1] if word == "--config-file" and at + 1 < len(argv) else word.partition("--config-file=")[2]
-        if path and Path(path).is_file():
-            content = yaml.safe_load(Path(path).read_text()) or {}
-            node = content.get("HML", {}) if isinstance(content, dict) else {}
-            return str(node.get("PROFILE", "paper"))
+        if path and Path(path).is_file() and Path(path).suffix != ".py":
+            node = read_config(path).get("HML")
+            return str(node.get("PROFILE", "paper")) if isinstance(node, dict) else "paper"
     return "paper"
 
 

@@ -77,6 +77,18 @@ def test_errors_become_one_sentence_and_an_exit_code(monkeypatch, capsys, raised
     assert capsys.readouterr().err.startswith(said)
 
 
+@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
+def test_ctrl_c_promises_what_the_command_keeps(monkeypatch, capsys, name):
+    def interrupt(words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "dispatch", interrupt)
+    assert cli.main([name, "x"]) == 130
+    said = capsys.readouterr().err
+    assert ("continues" in said) == (name in ("run", "demo", "experiment")) and said.count("\n") == 1
+    assert ("starts from the beginning" in said) == (name not in ("demo", "experiment"))
+
+
 def test_a_reader_that_leaves_early_gets_no_traceback():
     reads, writes = os.pipe()
     os.close(reads)

@@ -54,7 +54,7 @@ def wrap(namespace: dict[str, Any]) -> None:
         return
     script = namespace["__file__"]
     try:
-        attach(namespace, sys.argv[1:], _benchmark(script), Path(script).name)
+        attach(namespace, _benchmark(script), Path(script).name)
     except HMLError as error:
         _leave(error)
     namespace["main"] = _one_sentence(namespace["main"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import os
 import sys
@@ -14,11 +15,13 @@ from .. import compat
 from ..compat import leave_process_group, local_rank_argument
 from ..config import add_hml_config, merge_profile, normalise_options, requested_profile
 from ..errors import HMLError
+from ..merge import merge_settings
 from ..resources import config_root
 from . import seams
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
+from .script_options import config_file, on_parsed
 from .train import wrap_train
 
 
@@ -43,10 +46,10 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
         os.environ["HML_DATA"] = str(Path(data).resolve())
     enter(benchmark)
     add_settings(argv)
-    namespace = vars(load_script(path))
-    attach(namespace, argv, benchmark, script)
     old_argv, sys.argv = sys.argv, [str(path), *argv]
     try:
+        namespace = vars(load_script(path))  # some read their arguments while they are imported
+        attach(namespace, benchmark, script)
         namespace["main"]()
         leave_process_group()
     finally:
@@ -75,16 +78,31 @@ def add_settings(argv: list[str]) -> None:
     merge_profile(cfg, requested_profile(argv))
 
 
-def attach(namespace: dict[str, Any], argv: list[str], benchmark: Benchmark, script: str) -> None:
-    """Check the run that a script is about to do, wrap its ``train`` if it has one, and say what is driven."""
-    line = f"hml: driving {benchmark.describe()}"
-    plan = _preflight(argv, namespace, script) if {"train", "inference"} & namespace.keys() else None
+def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None:
+    """Wrap a script's ``train``, tests and ``main``, so that ``main`` checks the run first; say what is driven."""
+    if "main" not in namespace:
+        raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
+    line, plans = f"hml: driving {benchmark.describe()}", []
     if "train" in namespace:
         line += f"; {seams.probe(namespace).describe()}"
-        wrap_train(namespace, script, plan)
+        wrap_train(namespace, script, plans)
     wrap_tests(namespace)
+    if {"train", "inference"} & namespace.keys():
+        _check_first(namespace, script, plans)
     if int(os.environ.get("RANK", 0)) == 0:
         print(line, file=sys.stderr)
+
+
+def _check_first(namespace: dict[str, Any], script: str, plans: list[Plan]) -> None:
+    """Let ``main`` check the run as soon as the script has read its own arguments, before it writes its first file."""
+    main = namespace["main"]
+
+    @functools.wraps(main)
+    def checked(*args, **kwargs):
+        with on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script))):
+            return main(*args, **kwargs)
+
+    namespace["main"] = checked
 
 
 def load_script(path: Path) -> ModuleType:
@@ -96,20 +114,9 @@ def load_script(path: Path) -> ModuleType:
     return module
 
 
-def _script_options(argv: list[str]) -> tuple[str, list[str]]:
-    """The config file and the KEY VALUE pairs of a host command line."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config-file", default="")
-    parser.add_argument("--local_rank", "--local-rank", type=int)
-    parser.add_argument("--skip-test", action="store_true")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[])
-    known, _ = parser.parse_known_args(argv)
-    return known.config_file, known.opts
-
-
 def _with_config_path(argv: list[str], benchmark: Benchmark) -> list[str]:
     """Resolve ``--config-file``: as given, below the benchmark, or one of the configs that ship with this package."""
-    given, _ = _script_options(argv)
+    given = config_file(argv)
     if not given or Path(given).is_file():
         return argv
     shipped = config_root() / Path(given).relative_to("configs") if given.startswith("configs/") else None
@@ -119,20 +126,18 @@ def _with_config_path(argv: list[str], benchmark: Benchmark) -> list[str]:
     raise HMLError(f"the config file {given} does not exist here, in {benchmark.root}, nor among the shipped configs")
 
 
-def _preflight(argv: list[str], namespace: dict[str, Any], script: str) -> Plan | None:
-    """Refuse a bad HML run before the script's ``main`` writes its first file; the plan of a good one."""
-    file, options = _script_options(argv)
+def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: str) -> list[Plan]:
+    """Refuse a bad run before the script's ``main`` writes its first file; the plan of a good one under HML.
+
+    Args:
+        parsed: the script's arguments as its own parser read them.
+    """
     own = seams.benchmark_config().clone()
     own.defrost()
-    try:
-        if file:
-            own.merge_from_file(file)
-        own.merge_from_list(options)
-    except (KeyError, ValueError, AssertionError) as error:
-        raise HMLError(f"the settings do not fit the benchmark: {str(error).strip(chr(34))}") from error
+    merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
     check_test(own, namespace, script)
     if not own.HML.ENABLED or "train" not in namespace:
-        return None
+        return []
     seams.require(namespace, script)
-    return prepare(own)
+    return [prepare(own)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,11 +20,11 @@ from .plan import Plan, prepare
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
 
-def wrap_train(namespace: dict[str, Any], script: str, checked: Plan | None = None) -> None:
+def wrap_train(namespace: dict[str, Any], script: str, checked: Sequence[Plan] = ()) -> None:
     """Replace ``train`` in a training script's globals. With HML.ENABLED False the host's own ``train`` runs, alone.
 
     Args:
-        checked: a plan made before; used if it fits the config that ``train`` is called with.
+        checked: plans made until then; one is used if it fits the config that ``train`` is called with.
     """
     original = namespace["train"]
 
@@ -32,7 +32,7 @@ def wrap_train(namespace: dict[str, Any], script: str, checked: Plan | None = No
     def train(cfg, *args, **kwargs):
         if not cfg.HML.ENABLED:
             return original(cfg, *args, **kwargs)
-        plan = checked if checked is not None and checked.fits(cfg) else prepare(cfg)
+        plan = next((plan for plan in checked if plan.fits(cfg)), None) or prepare(cfg)
         _log.info("HML: %s: %s", script, seams.require(namespace, script).describe())
         return train_all_stages(namespace, original, cfg, plan, args, kwargs)
 

@@ -145,3 +145,16 @@ def test_shared_pooling_changes_nothing(sgb, mini_vg, small_config, environ, tmp
     words += [*cell("MotifPredictor", task), *HML, "SOLVER.TO_VAL", "False", "OUTPUT_DIR", str(tmp_path / "out")]
     shared, calls, apart = asked_twice(words, environ, tmp_path)
     assert shared == calls == 3 and apart < 1e-5
+
+
+@pytest.mark.parametrize("case", ["misspelt", "no settings", "a fork's option"])
+def test_bad_input_is_a_sentence(run_hml, small_config, case):
+    options, said = {
+        "misspelt": (["SOLVER.BASE_LRR", "1"], "there is no key SOLVER.BASE_LRR; did you mean SOLVER.BASE_LR?"),
+        "no settings": ([], f"hml: error: {small_config} holds a list and no settings"),
+        "a fork's option": (["--my-opt", "3", "SOLVER.MAX_ITER", "1"], "unrecognized arguments: --my-opt"),
+    }[case]
+    if case == "no settings":
+        small_config.write_text("- MODEL\n")
+    done = run_hml(TRAIN, "out", *options)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

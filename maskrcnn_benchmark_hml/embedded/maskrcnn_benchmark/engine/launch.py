@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import yaml
 from maskrcnn_benchmark.solver import check_solver
 from maskrcnn_benchmark.utils.checkpoint import resolve_weights
 from maskrcnn_benchmark.utils.comm import synchronize
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.merge import merge_settings
 
 # float16 becomes bfloat16 on a CPU, where float16 lacks half of the operations.
 _PRECISIONS = ("float32", "float16")
@@ -35,26 +34,6 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _leaves(node: CfgNode, prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
-
-
-def _reason(error: Exception, cfg: CfgNode) -> str:
-    """yacs' complaint with the remedy."""
-    text = str(error.args[0] if error.args else error).strip().replace("\n", " ")
-    if not text.startswith("Non-existent"):
-        return f"{text}; see config/defaults.yaml for the keys and their types"
-    name = text.rpartition(" ")[2]
-    if name.split(".")[0] == "HML":
-        return f"the key {name} is not known here; start the script through `hml run`"
-    near = difflib.get_close_matches(name, list(_leaves(cfg)), n=1, cutoff=0.5)
-    return f"there is no key {name}; " + (f"did you mean {near[0]}?" if near else "config/defaults.yaml lists all keys")
-
-
 def merged_config(cfg: CfgNode, config_file: str, opts: Sequence[str]) -> CfgNode:
     """A frozen copy of ``cfg`` with the file's keys, then the command line's.
 
@@ -67,22 +46,7 @@ def merged_config(cfg: CfgNode, config_file: str, opts: Sequence[str]) -> CfgNod
         raise HMLError(f"there is no configuration file {config_file}; check the path given to --config-file")
     merged = cfg.clone()
     merged.defrost()
-    try:
-        merged.merge_from_file(config_file)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise HMLError(f"{config_file} is not valid YAML{line}; mend it or give another --config-file") from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise HMLError(f"{config_file} cannot be read ({error}); give a readable YAML file") from error
-    except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
-        raise HMLError(f"{config_file}: {_reason(error, cfg)}") from error
-    if len(opts) % 2:
-        raise HMLError(f"options come as KEY VALUE pairs, but {opts[-1]} has no partner; add its value")
-    try:
-        merged.merge_from_list(list(opts))
-    except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
-        raise HMLError(f"command line: {_reason(error, cfg)}") from error
+    merge_settings(merged, config_file, opts, "config/defaults.yaml")
     merged.freeze()
     return merged
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from ..method.aside import written_aside
+from .drawing import Figure, rc_context
 
 FORMATS = ("png", "svg")
 
@@ -20,8 +18,17 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     """
     paths = [Path(path).with_name(f"{Path(path).name}.{kind}") for kind in FORMATS]
     for kind, target in zip(FORMATS, paths):
-        # Without date and random identifiers.
-        metadata = {"Date": None} if kind == "svg" else None
-        with written_aside(target, "picture") as aside, matplotlib.rc_context({"svg.hashsalt": "hml"}):
-            figure.savefig(aside, format=kind, metadata=metadata)
+        write_figure(figure, target, kind)
     return paths
+
+
+def write_figure(figure: Figure, path: str | Path, kind: str) -> None:
+    """Write one file of one of FORMATS, aside and then into place.
+
+    Raises:
+        HMLError: the folder cannot be written.
+    """
+    # Without date and random identifiers.
+    metadata = {"Date": None} if kind == "svg" else None
+    with written_aside(path, "picture") as aside, rc_context({"svg.hashsalt": "hml"}):
+        figure.savefig(aside, format=kind, metadata=metadata)

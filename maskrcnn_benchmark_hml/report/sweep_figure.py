@@ -6,11 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from ..errors import HMLError
+from .drawing import new_figure
 from .figure_files import save_figure
+from .fonts import readable
 
 #: Colour (Okabe-Ito), marker and line of each series.
 _STYLES = (("#0072B2", "s", "-"), ("#D55E00", "o", "-"), ("#000000", "^", "--"), ("#009E73", "D", ":"))
@@ -33,8 +32,15 @@ def draw_sweep(
     points = sorted({x for values in series.values() for x in values})
     if not points:
         raise HMLError("no cell of the sweep has a result; run the experiment first")
-    figure = Figure(figsize=(7.4, 4.8), dpi=110)
-    FigureCanvasAgg(figure)
+    with readable([*series, title, axis]):
+        return _draw(series, points, Path(path), title=title, axis=axis, log=log)
+
+
+def _draw(
+    series: Mapping[str, Mapping[float, Sequence[float]]], points: list[float], path: Path, *, title: str, axis: str,
+    log: bool,
+) -> list[Path]:
+    figure = new_figure(7.4, 4.8)
     axes = figure.add_axes((0.10, 0.12, 0.87, 0.79))
     for (name, values), (colour, marker, line) in zip(series.items(), _STYLES):
         xs = sorted(values)

@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
-
 from ..errors import HMLError
+from .drawing import Axes, Bbox, Figure, Text, new_figure
 from .figure_files import save_figure
+from .fonts import readable
 
 #: Colour (Okabe-Ito, told apart by the colour-blind too) and marker per family; shape alone is enough.
 STYLES = {
@@ -78,9 +74,13 @@ def draw_tradeoff(
     """
     if not marks:
         raise HMLError("there is no result to draw; run the experiment first")
+    with readable([title, *(mark.name for mark in marks), *(curve.name for curve in curves)]):
+        return _draw(marks, curves, Path(path), title, k)
+
+
+def _draw(marks: Sequence[Mark], curves: Sequence[Curve], path: Path, title: str, k: int) -> list[Path]:
     numbered = len(marks) > NAMED
-    figure = Figure(figsize=(11.5, 7.0) if numbered else (8.6, 6.2), dpi=110)
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(11.5, 7.0) if numbered else new_figure(8.6, 6.2)
     axes = figure.add_axes((0.06, 0.17, 0.58, 0.75) if numbered else (0.08, 0.20, 0.90, 0.71))
     taken: list[Bbox] = []
     for curve, style in zip(curves, CURVES):
@@ -98,7 +98,7 @@ def draw_tradeoff(
     axes.set_axisbelow(True)
     seeds = max(len(mark.recall) for mark in marks)
     _legend(axes, marks, curves, seeds)
-    canvas.draw()
+    figure.canvas.draw()
     places = [axes.transData.transform(_mean(mark)) for mark in marks]
     taken += [Bbox.from_bounds(x - 11, y - 11, 22, 22) for x, y in places]  # a label stands nearest to its own mark
     for number, mark in enumerate(marks, 1):

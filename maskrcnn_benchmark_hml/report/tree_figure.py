@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-
-from ..method.aside import written_aside
 from ..method.tree import PredicateTree
+from .drawing import Axes, Rectangle, colormaps, new_figure
+from .figure_files import write_figure
+from .fonts import readable
 
 # Layer 1 to 10, from coarse to fine; text on them is black.
-_COLOURS = matplotlib.colormaps["Pastel1"].colors + matplotlib.colormaps["Pastel2"].colors
+_COLOURS = colormaps["Pastel1"].colors + colormaps["Pastel2"].colors
 _LINE = 0.235  # inches per row
 _COLUMN = 3.0  # inches per layer
 _MARGIN = 0.25
@@ -28,12 +25,16 @@ def draw_tree(tree: PredicateTree, path: str | Path) -> Path:
     Raises:
         HMLError: the folder cannot be written.
     """
+    with readable([*tree.predicates, tree.builder, tree.vectors or ""]):
+        return _draw(tree, Path(path))
+
+
+def _draw(tree: PredicateTree, path: Path) -> Path:
     heights = [_group_height(tree, group) for group in tree.groups]
     rows = sum(heights) + 0.35 * len(heights)
     width = 2 * _MARGIN + _COLUMN * tree.num_layers
     height = 2 * _MARGIN + 0.75 + rows * _LINE
-    figure = Figure(figsize=(width, height), dpi=110)
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
     axes = figure.add_axes((_MARGIN / width, _MARGIN / height, 1 - 2 * _MARGIN / width, 1 - 2 * _MARGIN / height))
     axes.set_xlim(0, tree.num_layers)
     axes.set_ylim(rows + 0.75 / _LINE, 0)
@@ -43,9 +44,8 @@ def draw_tree(tree: PredicateTree, path: str | Path) -> Path:
     for group, lines in zip(tree.groups, heights):
         _draw_group(axes, tree, group, top)
         top += lines + 0.35
-    with written_aside(path, "picture") as aside:
-        figure.savefig(aside, format="png")
-    return Path(path)
+    write_figure(figure, path, "png")
+    return path
 
 
 def _columns(tree: PredicateTree, group: tuple[str, ...]) -> list[list[str]]:
@@ -56,7 +56,7 @@ def _group_height(tree: PredicateTree, group: tuple[str, ...]) -> int:
     return max(len(column) for column in _columns(tree, group))
 
 
-def _title(axes: matplotlib.axes.Axes, tree: PredicateTree) -> None:
+def _title(axes: Axes, tree: PredicateTree) -> None:
     made = f"{tree.builder} predicate tree: {len(tree.predicates)} predicates, {len(tree.groups)} groups"
     if tree.vectors is not None:
         made += f"\n{tree.vectors}, threshold {tree.threshold:g}"
@@ -69,7 +69,7 @@ def _title(axes: matplotlib.axes.Axes, tree: PredicateTree) -> None:
         axes.text(k - 0.98, 0.58 / _LINE, head, va="center", ha="left", fontsize=8.5, weight="bold")
 
 
-def _draw_group(axes: matplotlib.axes.Axes, tree: PredicateTree, group: tuple[str, ...], top: float) -> None:
+def _draw_group(axes: Axes, tree: PredicateTree, group: tuple[str, ...], top: float) -> None:
     position = {
         name: (column, top + row)
         for column, names in enumerate(_columns(tree, group))

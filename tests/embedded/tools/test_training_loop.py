@@ -136,3 +136,67 @@ def test_mixed_precision_trains(tmp_path):
     run.config = half
     model = run.go(tmp_path)
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["WarmupReduceLROnPlateau", "WarmupMultiStepLR"])
+def test_a_longer_run_continues_a_finished_one(tmp_path, kind):
+    """MAX_ITER raised: the same as if it had been so from the start, while the schedule has no milestone between."""
+    long, short = Run(STEPS=(5, 17)), Run(STEPS=(5, 17), MAX_ITER=12)
+    long.schedule["TYPE"] = short.schedule["TYPE"] = kind
+    expected = long.go(tmp_path / "long", RISING_THEN_FLAT)
+    short.go(tmp_path / "short", RISING_THEN_FLAT)
+    short.solver["MAX_ITER"] = 20
+    assert same(expected, short.go(tmp_path / "short", RISING_THEN_FLAT))
+    assert short.start_iter == 12
+
+
+@pytest.mark.parametrize("kind", ["WarmupReduceLROnPlateau", "WarmupMultiStepLR"])
+def test_changed_solver_settings_act_on_resume(tmp_path, caplog, kind):
+    run = Run(STEPS=(100,), MAX_ITER=12)
+    run.schedule["TYPE"] = kind
+    run.go(tmp_path, RISING_THEN_FLAT)
+    run.solver.update(
+        MAX_ITER=20, BASE_LR=0.002, STEPS=(14,), GAMMA=0.5, MOMENTUM=0.5, WEIGHT_DECAY=0.1, BIAS_LR_FACTOR=1,
+        WEIGHT_DECAY_BIAS=0.1,
+    )
+    run.schedule["FACTOR"] = 0.25
+    used, count = [], run.before_step
+
+    def before_step(optimizer):
+        used.append([(g["lr"], g["momentum"], g["weight_decay"]) for g in optimizer.param_groups])
+        count(optimizer)
+
+    run.before_step = before_step
+    with caplog.at_level("INFO"):
+        run.go(tmp_path, {12: 0.8, 16: 0.9, 20: 0.95}.get)
+    base = 0.002 * 5
+    # The checkpoint's one decay (at 8) stays counted (plateau); STEPS 14 acts after 14 iterations.
+    rates = [base * 0.25] * 8 if kind == "WarmupReduceLROnPlateau" else [base] * 2 + [base * 0.5] * 6
+    assert [lr for groups in used for lr, _, _ in groups] == pytest.approx([lr for lr in rates for _ in range(2)])
+    assert {(m, d) for groups in used for _, m, d in groups} == {(0.5, 0.1)}
+    (line,) = [r.getMessage() for r in caplog.records if "differ from the checkpoint" in r.getMessage()]
+    assert "SOLVER.BASE_LR x IMS_PER_BATCH (0.1, 0.2) -> 0.01" in line and "SOLVER.MOMENTUM 0.9 -> 0.5" in line
+    assert ("SOLVER.STEPS 100 -> 14" in line) == (kind == "WarmupMultiStepLR")
+    assert "SOLVER.WEIGHT_DECAY (0.0005, 0) -> 0.1" in line and "from iteration 13 on" in line
+
+
+def test_another_schedule_on_resume(tmp_path, caplog):
+    run = Run(MAX_ITER=12)
+    run.go(tmp_path, RISING_THEN_FLAT)
+    run.solver.update(MAX_ITER=16, STEPS=(14,))
+    run.schedule["TYPE"] = "WarmupMultiStepLR"
+    with caplog.at_level("INFO"):
+        run.go(tmp_path)
+    assert run.lrs == pytest.approx([0.2, 0.2, 0.02, 0.02])  # the bias's rate is twice BASE_LR x 5
+    assert "SOLVER.SCHEDULE.TYPE is another" in caplog.text
+
+
+def test_unchanged_settings_are_not_mentioned(tmp_path, caplog):
+    run = Run()
+    run.stop_at = ("step", 9)
+    with pytest.raises(KeyboardInterrupt):
+        run.go(tmp_path)
+    run.stop_at = None
+    with caplog.at_level("INFO"):
+        run.go(tmp_path)
+    assert "differ from the checkpoint" not in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from yacs.config import CfgNode
@@ -54,9 +55,10 @@ def make_optimizer(
 ) -> torch.optim.SGD:
     """SGD with momentum over the trainable parameters.
 
-    Parameters with the same learning rate and weight decay share one group, so that torch updates them together
-    instead of tensor by tensor. A parameter is a bias if its own name says so (``...bias``, ``...bias_hh_l0``);
-    a module called ``freq_bias`` does not make its weight a bias.
+    Weights share one group and biases another (and each a second one of ``slow_heads``), so that torch updates them
+    together instead of tensor by tensor; which group a parameter is in does not depend on the values of the keys, so
+    that a run can be resumed with others. A parameter is a bias if its own name says so (``...bias``,
+    ``...bias_hh_l0``); a module called ``freq_bias`` does not make its weight a bias.
 
     Args:
         slow_heads: parts of parameter names whose learning rate is divided by ``slow_ratio``.
@@ -66,7 +68,7 @@ def make_optimizer(
         HMLError: the model has nothing to train.
     """
     solver = cfg.SOLVER
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     slowed = 0
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -74,16 +76,18 @@ def make_optimizer(
         is_bias = "bias" in name.rpartition(".")[2]
         lr = solver.BASE_LR * (solver.BIAS_LR_FACTOR if is_bias else 1.0)
         decay = solver.WEIGHT_DECAY_BIAS if is_bias else solver.WEIGHT_DECAY
-        if any(part in name for part in slow_heads or ()):
+        slow = any(part in name for part in slow_heads or ())
+        if slow:
             lr /= slow_ratio
             slowed += 1
-        groups.setdefault((lr * rl_factor, decay), []).append(parameter)
+        group = groups.setdefault((is_bias, slow), {"params": [], "lr": lr * rl_factor, "weight_decay": decay})
+        group["params"].append(parameter)
     if not groups:
         raise HMLError("every parameter of the model is frozen; there is nothing to train")
     if slowed:
         logger.info("%d parameter tensors learn %g times slower (%s)", slowed, slow_ratio, ", ".join(slow_heads))
     return torch.optim.SGD(
-        [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()],
+        list(groups.values()),
         lr=solver.BASE_LR,
         momentum=solver.MOMENTUM,
         **_FUSED if cfg.MODEL.DEVICE == "cpu" else {},

@@ -17,6 +17,8 @@ import torch
 from maskrcnn_benchmark_hml.errors import HMLError
 
 _NOT_SAVED = ("optimizer", "logger")
+# What the schedule has learnt during the run; everything else in its state is a setting.
+_PROGRESS = ("last_epoch", "iterations_done", "stage_count", "best", "num_bad_epochs", "under_cooldown")
 
 
 class _WarmupSchedule(abc.ABC):
@@ -81,6 +83,23 @@ class _WarmupSchedule(abc.ABC):
         """Continue from ``state_dict()``; the learning rates in force are set at once."""
         self.__dict__.update({key: value for key, value in state_dict.items() if key not in _NOT_SAVED})
         self._write()
+
+    def load_progress(self, state_dict: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Continue at the iteration and the decays of ``state_dict()``, under this schedule's own settings.
+
+        The state may be that of the other schedule: what this one does not know is left out.
+
+        Returns:
+            The settings that differ: attribute -> (value of the state, None where it has none; value in force).
+        """
+        own = self.state_dict()
+        self.__dict__.update({key: state_dict[key] for key in _PROGRESS if key in own and key in state_dict})
+        self._write()
+        return {
+            key: (state_dict.get(key), value)
+            for key, value in own.items()
+            if key not in _PROGRESS and state_dict.get(key) != value
+        }
 
 
 class WarmupMultiStepLR(_WarmupSchedule):

@@ -17,6 +17,7 @@ from .imports import import_file
 from .miscellaneous import mkdir, replaced_file
 from .model_serialization import brief, load_state_dict, unwrapped
 from .pretrained import NOT_IN_IMAGENET, from_imagenet, translated
+from .resume import changed_settings, load_optimizer
 
 LAST = "last_checkpoint"
 
@@ -111,20 +112,20 @@ class Checkpointer:
     def _load_training_state(
         self, f: str, optimizer: Any, scheduler: Any, update_schedule: bool, iteration: int
     ) -> None:
+        changed = {}, {}
         if optimizer is not None and self.optimizer is not None:
-            try:
-                self.optimizer.load_state_dict(optimizer)
-            except ValueError as error:
-                raise HMLError(
-                    f"the optimizer state in {f} does not fit this model ({error}); continue with the configuration "
-                    "that wrote it, or start in another OUTPUT_DIR"
-                ) from error
-        if self.scheduler is None:
-            return
-        if update_schedule or scheduler is None:
-            self.scheduler.jump(iteration)
-        else:
-            self.scheduler.load_state_dict(scheduler)
+            changed[0].update(load_optimizer(self.optimizer, optimizer, f))
+        if self.scheduler is not None:
+            if update_schedule or scheduler is None:
+                self.scheduler.jump(iteration)
+            else:
+                changed[1].update(self.scheduler.load_progress(scheduler))
+        if text := changed_settings(*changed):
+            self.logger.info(
+                "Settings differ from the checkpoint's and act from iteration %d on: %s. The iterations done, the "
+                "decays of the schedule and the momentum of each weight go on from the checkpoint",
+                iteration + 1, text,
+            )
 
     def has_checkpoint(self) -> bool:
         """Whether ``save_dir`` holds a run to continue."""

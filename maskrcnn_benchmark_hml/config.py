@@ -101,7 +101,8 @@ KEYS: tuple[Key, ...] = tuple(
             "label policy per stage; empty = 'only' for all but the last, 'containing' for the last",
         ),
         ("STAGES.ITERATIONS", (8000, 16000), _integers(1), "iterations per stage; the last number repeats"),
-        ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "weights a stage starts from (paper: fresh)"),
+        ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "the relation head that a stage starts from (paper: "
+         "fresh); 'previous' = all tensors of the previous stage's, also where a detector is given"),
         ("STAGES.OVERSAMPLE_RANKS", (40, 45, 50), _ascending, "frequency ranks up to which each repeat factor holds"),
         (
             "STAGES.OVERSAMPLE_REPEATS",

@@ -77,12 +77,19 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
                 name = self.get_checkpoint_file() if resuming else (args or [kwargs.get("f")])[0]
                 raise HMLError(f"the checkpoint {name} does not load ({str(error).splitlines()[0]}); "
                                "restore it, or delete last_checkpoint beside it to start the stage afresh") from error
+            if state is None:
+                set_starting_weights(driver)
             driver.hml.on_parameters(driver.head)
             if state is not None:
                 restore(driver, state, extra)
             return extra
 
     return StageCheckpointer
+
+
+def set_starting_weights(driver: Restartable) -> None:
+    """What a stage that begins starts from beyond the host's own load, which copies a detector into the extractors."""
+    driver.hml.on_fresh_start(driver.head)
 
 
 def training_state(driver: Restartable) -> dict[str, Any]:

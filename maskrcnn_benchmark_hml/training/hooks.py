@@ -25,7 +25,8 @@ _LOG_EVERY = 200
 class HML:
     """What Hierarchical Memory Learning does during one stage.
 
-    The host's side (``host``) calls, in this order: ``on_stage_start`` once the model exists; ``relation_loss`` and
+    The host's side (``host``) calls, in this order: ``on_stage_start`` once the model exists; ``on_fresh_start`` (not
+    on resuming) and ``on_parameters`` once the host has loaded its weights; ``on_data``; ``relation_loss`` and
     ``on_forward`` in each training forward; ``on_gradients`` when gradients are unscaled, averaged and not yet clipped;
     ``on_step`` after an optimizer step; ``on_stage_end`` last. Everything that must survive a restart is in
     ``state_dict``.
@@ -69,8 +70,11 @@ class HML:
         if self.memory is not None:
             if self.hml.CR.WEIGHT > 0:
                 self.teacher = Teacher(head, self.memory.head, with_union)
-            if self.hml.STAGES.INIT == "previous":
-                head.load_state_dict(self.memory.head)
+
+    def on_fresh_start(self, head: nn.Module) -> None:
+        """The host has loaded what a stage begins with, such as a detector: under INIT previous that head wins."""
+        if self.memory is not None and self.hml.STAGES.INIT == "previous":
+            head.load_state_dict(self.memory.head)
 
     def on_parameters(self, head: nn.Module) -> None:
         """The head is on its device and has its starting weights: begin tracking (once; before the first step)."""

@@ -14,6 +14,7 @@ import torch
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 
 from ..host.test_sharing import asked_twice
+from ..host.test_starting_weights import stage_2_start, starts_as_the_previous_head_ended
 from .conftest import REPO
 from .test_sgb_runs import HEAD, TASKS, TEST, TRAIN, untouched  # noqa: F401 (an autouse fixture)
 
@@ -158,3 +159,10 @@ def test_bad_input_is_a_sentence(run_hml, small_config, case):
         small_config.write_text("- MODEL\n")
     done = run_hml(TRAIN, "out", *options)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_init_previous_wins_over_a_detector(sgb, mini_vg, small_config, environ, tmp_path):
+    out = tmp_path / "out"
+    words = ["--sgb", str(sgb), "--data", str(mini_vg), TRAIN, "--config-file", str(small_config), "--skip-test"]
+    words += [*cell("MotifPredictor", "predcls"), *HML, "SOLVER.TO_VAL", "False", "HML.STAGES.INIT", "previous"]
+    starts_as_the_previous_head_ended(*stage_2_start([*words, "OUTPUT_DIR", str(out)], environ, tmp_path, out))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from . import __version__
 from .errors import HMLError
+from .openmp import limit_spinning
 
 LAUNCHER_FLAG = re.compile(r"--local[-_]rank=\d+$")
 
@@ -143,6 +144,7 @@ def _chosen(words: Sequence[str]) -> str | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hml``. Exit codes: 0 done, 1 a part of the work failed, 2 bad input, 130 interrupted."""
     words = sys.argv[1:] if argv is None else list(argv)
+    limit_spinning()
     try:
         code = dispatch(words)
         sys.stdout.flush()

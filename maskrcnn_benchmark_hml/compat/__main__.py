@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from ..errors import HMLError
-from .installer import install
+from ..openmp import limit_spinning
+from . import install
 from .launcher import local_rank_argument, take_local_rank
 
 
@@ -29,6 +30,7 @@ def run(script: str, arguments: list[str], sgb: str | None = None, data: str | N
 
 
 def main() -> int:
+    limit_spinning()
     parser = argparse.ArgumentParser(prog="python -m maskrcnn_benchmark_hml.compat", description=__doc__)
     parser.add_argument("--sgb", help="the checkout; default SGB_HOME, then the current folder")
     parser.add_argument("--data", help="a dataset folder for the Visual Genome entries")

@@ -6,8 +6,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 
-import torch.distributed as dist
-
 _DRAIN_SECONDS = 0.5
 
 
@@ -50,6 +48,8 @@ def leave_process_group() -> None:
     is ended. Such a thread takes Python's lock to let go of a collective's tensors; if it asks while the interpreter
     ends, the process aborts. So the lock stays free for a moment once the last collective is done.
     """
+    import torch.distributed as dist  # seconds; importing this package loads no torch
+
     if not dist.is_available():
         return
     if dist.is_initialized():

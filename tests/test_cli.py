@@ -13,6 +13,8 @@ import pytest
 from maskrcnn_benchmark_hml import __version__, cli
 from maskrcnn_benchmark_hml.errors import HMLError
 
+from .waiting import HUNG
+
 
 @pytest.mark.parametrize("words", [["--help"], [], ["--version"], ["run", "--help"], ["demo", "--help"]])
 def test_help_needs_no_torch(words):
@@ -93,7 +95,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     reads, writes = os.pipe()
     os.close(reads)
     command = [sys.executable, "-m", "maskrcnn_benchmark_hml", "experiment", "list"]
-    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=HUNG)
     os.close(writes)
     assert done.stderr == ""
     assert done.returncode == 1

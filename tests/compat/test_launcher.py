@@ -12,6 +12,8 @@ import torch.distributed as dist
 from maskrcnn_benchmark_hml.compat.launcher import leave_process_group, local_rank_argument, take_local_rank
 from maskrcnn_benchmark_hml.host import inline, launch
 
+from ..waiting import HUNG
+
 
 @pytest.mark.parametrize(
     ("arguments", "environ", "expected"),
@@ -80,5 +82,5 @@ def test_two_finished_ranks_do_not_abort(tmp_path, end):
     script.write_text(ENDS.format(end=end))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     for _ in range(3):  # without the pause, one in two aborts
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=HUNG)
         assert ran.returncode == 0, ran.stderr[-2000:]

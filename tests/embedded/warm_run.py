@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..host.signal_run import send_after
+from ..waiting import HUNG
 
 _OURS = ("cli", "host.launch", "host.train", "training.trees", "training.hooks")
 _PRELOADED = [__name__, *(f"maskrcnn_benchmark_hml.{name}" for name in _OURS), "torchvision", "pycocotools.cocoeval"]
@@ -40,7 +41,7 @@ def run_hml(words: Sequence[str], log: Path, number: int = 0, step: int = 0) -> 
     context.set_forkserver_preload(_PRELOADED)
     process = context.Process(target=_child, args=(list(map(str, words)), log, number, step))
     process.start()
-    process.join(300)
+    process.join(HUNG)
     if process.exitcode is None:
         process.kill()
         process.join()

@@ -34,7 +34,7 @@ if mode == "crash_once" and n == 1:
     os.kill(os.getpid(), 9)
 if mode == "sleep":
     (out / "sleeping").write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(600)  # far longer than a busy machine needs to end it
 if mode != "no_metrics":
     folder = out / "inference" / "VG_stanford_filtered_with_attribute_test"
     folder.mkdir(parents=True, exist_ok=True)

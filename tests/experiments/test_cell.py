@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import nullcontext
 
 import pytest
@@ -17,9 +16,17 @@ from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.experiments.cell import Cell, CellFailed, check_cell, run_cell
 from maskrcnn_benchmark_hml.experiments.process import last_words
 
+from ..waiting import HUNG, until
+
 
 def starts(cell) -> int:
     return int((cell.output / "starts").read_text())
+
+
+def pid_of_sleeper(cell) -> int:
+    """The process of a cell in mode ``sleep``; 0 as long as it has not said its number."""
+    path = cell.output / "sleeping"
+    return int(path.read_text() or 0) if path.exists() else 0
 
 
 def test_runs_once_and_returns_metrics(make_cell):
@@ -132,15 +139,12 @@ def test_two_processes_do_not_share_a_cell(make_cell):
     thread = threading.Thread(target=first)
     thread.start()
     try:
-        deadline = time.monotonic() + 20
-        while not (cell.output / "sleeping").exists() or not (cell.output / "sleeping").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: pid_of_sleeper(cell), thread.is_alive)
         with pytest.raises(HMLError, match="another process is running"):
             run_cell(cell)
     finally:
-        os.kill(int((cell.output / "sleeping").read_text()), signal.SIGTERM)
-        thread.join(20)
+        os.kill(pid_of_sleeper(cell), signal.SIGTERM)
+        thread.join()
     assert failure
 
 
@@ -165,14 +169,10 @@ def test_ending_the_parent_ends_the_child(make_cell, tmp_path):
     )
     here = os.path.dirname(os.path.abspath(__file__))
     parent = subprocess.Popen([sys.executable, "-c", program, here, str(tmp_path)], stderr=subprocess.DEVNULL)
-    sleeping = cell.output / "sleeping"
-    deadline = time.monotonic() + 20
-    while not sleeping.exists() or not sleeping.read_text():
-        assert time.monotonic() < deadline and parent.poll() is None
-        time.sleep(0.05)
-    child = int(sleeping.read_text())
+    until(lambda: pid_of_sleeper(cell), lambda: parent.poll() is None)
+    child = pid_of_sleeper(cell)
     parent.terminate()
-    assert parent.wait(20) != 0
+    assert parent.wait(HUNG) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
 

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 from maskrcnn_benchmark_hml.experiments import experiment
 from maskrcnn_benchmark_hml.experiments.cell import Cell
 from maskrcnn_benchmark_hml.experiments.grid_file import grid_names
+
+from ..waiting import HUNG, until
 
 TAU_FOLDERS = """
 import pathlib, shutil, subprocess, sys
@@ -194,18 +195,14 @@ def start(words: list[str], out: Path) -> subprocess.Popen:
 def test_interrupted_and_continued_it_has_the_rows_of_an_uninterrupted_one(tiny, tmp_path):
     """End to end on the embedded benchmark: once in one go, once stopped by SIGTERM in its first runs."""
     whole = start(tiny, tmp_path / "whole")
-    error = whole.communicate(timeout=240)[1]
+    error = whole.communicate(timeout=HUNG)[1]
     assert whole.returncode == 0, error
     stopped = start(tiny, tmp_path / "parts")
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "parts").glob("runs/*/console.log")) and stopped.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(2)
+    until(lambda: list((tmp_path / "parts").glob("runs/*/log.txt")), lambda: stopped.poll() is None)
     stopped.send_signal(signal.SIGTERM)
-    assert "the same command continues" in stopped.communicate(timeout=60)[1] and stopped.returncode == 130
+    assert "the same command continues" in stopped.communicate(timeout=HUNG)[1] and stopped.returncode == 130
     again = start(tiny, tmp_path / "parts")
-    error = again.communicate(timeout=240)[1]
+    error = again.communicate(timeout=HUNG)[1]
     assert again.returncode == 0, error
     one, two = (tmp_path / name / "tiny-vg-test" for name in ("whole", "parts"))
     for name in ("results.csv", "merged.csv"):
@@ -222,7 +219,7 @@ def test_interrupted_and_continued_it_has_the_rows_of_an_uninterrupted_one(tiny,
 @pytest.mark.slow
 def test_validation_images_are_a_part_of_training_and_another_run(tiny, tmp_path):
     run = start([*tiny, "--split", "val"], tmp_path)
-    error = run.communicate(timeout=240)[1]
+    error = run.communicate(timeout=HUNG)[1]
     assert run.returncode == 0, error
     assert {r["split"] for r in rows(tmp_path / "tiny-vg-val")} == {"val"}
     assert not list(tmp_path.glob("runs/*/inference/*_test"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 
 import pytest
 
@@ -55,10 +54,9 @@ def test_a_users_own_number_of_threads_wins(make_cell, monkeypatch):
 
 def test_a_failure_stops_the_others(make_cell):
     four = cells(make_cell, "crash", "sleep", "fine", "fine")
-    start = time.monotonic()
     with pytest.raises(CellFailed, match="'c0' failed: RuntimeError: loss is not finite"):
         series.run_cells(four, 10, jobs=2)
-    assert time.monotonic() - start < 30
+    assert not (four[1].output / "inference").exists()
     sleeping = four[1].output / "sleeping"
     if sleeping.exists() and sleeping.read_text():
         with pytest.raises(ProcessLookupError):

@@ -14,6 +14,7 @@ from maskrcnn_benchmark_hml.host import attach
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
+from ..waiting import HUNG
 from .conftest import run_options
 
 TOOLS = Path(maskrcnn_benchmark_hml.__file__).parent / "embedded" / "tools"
@@ -25,7 +26,7 @@ def test_disabled_is_bit_identical_over_50_steps(tiny_vg, tmp_path):
         at = options.index("HML.ENABLED")
         plain = [*options[3:at], *options[at + 4 :], "SOLVER.MAX_ITER", "50", "SOLVER.CHECKPOINT_PERIOD", "100"]
         done = subprocess.run(
-            [sys.executable, *command, *plain], capture_output=True, text=True, timeout=300,
+            [sys.executable, *command, *plain], capture_output=True, text=True, timeout=HUNG,
             env={"HML_DATA": str(tiny_vg), "PATH": "", "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr[-3000:]

@@ -12,6 +12,7 @@ import torch
 
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 
+from ..waiting import HUNG
 from .conftest import run_options
 
 CHILD = Path(__file__).with_name("signal_run.py")
@@ -26,7 +27,7 @@ def launch(data: Path, out: Path, number: int = 0, step: int = 0) -> subprocess.
     log = out.parent / f"{out.name}.items"
     return subprocess.run(
         [sys.executable, str(CHILD), str(log), str(int(number)), str(step), "--", *run_options(data, out)],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=HUNG,
     )
 
 

@@ -284,6 +284,6 @@ def test_large_files_open_fast_and_workers_share_them(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])
     # 108,073 images: 5.4 times as much, far below 2 GB.
-    assert seen["images"] == 20000 and seen["open_seconds"] < 2 and seen["opened_bytes"] < 20000 * 12_000
+    assert seen["images"] == 20000 and seen["opened_bytes"] < 20000 * 12_000 and seen["open_to_parse"] < 60
     # A worker that has read every image's annotation owns little of it: reference counts touch some pages.
     assert seen["worker_bytes"] < 0.5 * seen["opened_bytes"]

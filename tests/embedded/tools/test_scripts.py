@@ -15,6 +15,8 @@ from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.resources import config_file, embedded_root
 
+from ...waiting import HUNG
+
 _spec = importlib.util.spec_from_file_location("small_run", Path(__file__).with_name("small_run.py"))
 small_run = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(small_run)
@@ -78,7 +80,7 @@ def test_two_processes_with_one_command(data, tmp_path):
         "--config-file", str(config_file("demo/relation.yaml")), *words,
     ]  # fmt: skip
     env = {"PATH": "/usr/bin:/bin", "HML_DATA": str(data), "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Using 2 processes" in done.stdout
     assert done.stdout.count("iter: 2 ") == 1

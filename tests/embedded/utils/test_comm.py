@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ...waiting import HUNG
+
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import os, torch, torch.distributed as dist
@@ -51,5 +53,5 @@ def test_two_processes():
     command, pipes = [sys.executable, "-c", PROGRAM], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     children = [subprocess.Popen(command, env={**env, "RANK": str(rank)}, text=True, **pipes) for rank in range(2)]
     for child in children:
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=HUNG)
         assert child.returncode == 0 and "fine" in out, err

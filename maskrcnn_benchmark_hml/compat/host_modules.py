@@ -112,3 +112,29 @@ def frozen_batch_norm(module: Any) -> None:
         return x * factor.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
 
     cls.forward = forward
+
+
+def boxes_in_own_memory(module: Any) -> None:
+    """Cures ``RuntimeError: Too many open files`` of a test on a CPU with loader workers (structures/bounding_box.py).
+
+    A tensor from a worker lies in shared memory and holds a file open. On a CPU ``BoxList.to`` hands out that very
+    tensor, and the predictions, which the test keeps to its end, are made from it. Such tensors are copied; all others,
+    and everything on a GPU, stay as the host's own ``to`` leaves them.
+    """
+    cls = module.BoxList
+    original = cls.to
+
+    @functools.wraps(original)
+    def to(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        result.bbox = _own(result.bbox)
+        for name, value in result.extra_fields.items():
+            result.extra_fields[name] = _own(value)
+        return result
+
+    cls.to = to
+
+
+def _own(value: Any) -> Any:
+    shared = isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.is_shared()
+    return value.clone() if shared else value

@@ -36,6 +36,7 @@ HOST_PATCHES: tuple[tuple[str, Callable], ...] = (
     ("utils.comm", host_modules.gather_objects),
     ("data.build", host_modules.statistics_once),
     ("layers.batch_norm", host_modules.frozen_batch_norm),
+    ("structures.bounding_box", host_modules.boxes_in_own_memory),
     ("modeling.roi_heads.relation_head.utils_relation", host_modules.quick_orthogonal_blocks),
     ("modeling.roi_heads.relation_head.utils_motifs", _patch_word_vectors),
     ("data.datasets.visual_genome", _patch_visual_genome),

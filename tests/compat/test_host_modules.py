@@ -100,3 +100,26 @@ def test_statistics_are_counted_once_and_in_order(monkeypatch, rank):
     monkeypatch.setattr(torch.distributed, "barrier", lambda: events.append("barrier"))
     assert module.get_dataset_statistics(None) == {"n": 1}
     assert events == (["count", "barrier"] if rank == 0 else ["barrier", "count"])
+
+
+class Boxes:
+    """As the host's ``BoxList``: ``to`` moves the boxes and every field that can be moved."""
+
+    def __init__(self, bbox, **fields):
+        self.bbox, self.extra_fields = bbox, fields
+
+    def to(self, device):
+        moved = {name: v.to(device) if hasattr(v, "to") else v for name, v in self.extra_fields.items()}
+        return type(self)(self.bbox.to(device), **moved)
+
+
+def test_boxes_leave_the_memory_of_a_loaders_worker():
+    class BoxList(Boxes):
+        pass
+
+    host_modules.boxes_in_own_memory(SimpleNamespace(BoxList=BoxList))
+    shared, own = torch.rand(3, 4).share_memory_(), torch.rand(3)
+    boxes = BoxList(shared, labels=shared[:, 0], scores=own, mask="no tensor").to(torch.device("cpu"))
+    assert not boxes.bbox.is_shared() and torch.equal(boxes.bbox, shared)
+    assert not boxes.extra_fields["labels"].is_shared() and torch.equal(boxes.extra_fields["labels"], shared[:, 0])
+    assert boxes.extra_fields["scores"] is own and boxes.extra_fields["mask"] == "no tensor"

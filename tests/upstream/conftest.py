@@ -124,15 +124,20 @@ def environ() -> dict[str, str]:
 
 @pytest.fixture
 def run_host(sgb, mini_vg, small_config, environ, tmp_path) -> Callable[..., SimpleNamespace]:
-    """Runs a script of the checkout under the shims, with the small config; ``ranks`` > 1 through a launcher."""
+    """Runs a script of the checkout under the shims, with the small config.
 
-    def run(script: str, *options: str, launcher: str = "", ranks: int = 1) -> SimpleNamespace:
+    ``ranks`` > 1 through a launcher; ``files``: the limit of open files.
+    """
+
+    def run(script: str, *options: str, launcher: str = "", ranks: int = 1, files: int = 0) -> SimpleNamespace:
         head = [sys.executable]
         if launcher:
             head += ["-m", launcher, f"--nproc_per_node={ranks}", "--master_port=29577"]
         head += ["-m", "maskrcnn_benchmark_hml.compat", "--sgb", str(sgb), "--data", str(mini_vg)]
         tail = ["--config-file", str(small_config), *options, "OUTPUT_DIR", str(tmp_path / "out")]
-        done = subprocess.run([*head, script, *tail], capture_output=True, text=True, env=environ, cwd=tmp_path)
+        limit = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "bash"] if files else []
+        words = [*limit, *head, script, *tail]
+        done = subprocess.run(words, capture_output=True, text=True, env=environ, cwd=tmp_path)
         return SimpleNamespace(code=done.returncode, text=done.stdout + done.stderr, out=tmp_path / "out")
 
     return run

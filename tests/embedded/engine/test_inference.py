@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
+import resource
 
 import pytest
 import torch
@@ -57,6 +59,53 @@ def test_predictions_come_in_image_order(monkeypatch, caplog):
     assert [float(p.bbox[0, 0]) for p in handed["predictions"]] == [0.0, 1.0, 2.0, 3.0]
     assert handed["iou_types"] == ("bbox", "relations") and handed["output_folder"] == "out"
     assert "Start evaluation on some_val dataset (4 images)." in caplog.text
+
+
+class Images(torch.utils.data.Dataset):
+    """80 images, each with two boxes and the fields of an annotation."""
+
+    def __len__(self):
+        return 80
+
+    def __getitem__(self, index):
+        target = BoxList(torch.tensor([[float(index), 0.0, 9.0, 9.0], [1.0, 1.0, 5.0, 5.0]]), (10, 10))
+        target.add_field("labels", torch.tensor([3, 4]))
+        target.add_field("relation", torch.zeros(2, 2), is_triplet=True)
+        return torch.zeros(1), target, index
+
+
+def batch_of(rows):
+    images, targets, numbers = zip(*rows)
+    return torch.stack(images), targets, numbers
+
+
+class GivenBoxes(torch.nn.Module):
+    """Predicts on the annotated boxes, as PredCls does: its results are the targets with further fields."""
+
+    def forward(self, images, targets):
+        for target in targets:
+            for name in ("pred_scores", "pred_labels", "pred_rel_scores", "rel_pair_idxs"):
+                target.add_field(name, prediction(0.0).get_field(name))
+        return list(targets)
+
+
+@pytest.fixture
+def forty_more_files():
+    """No more than 40 open files beyond those that this process has."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 40, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_predictions_keep_no_file_of_the_loader_open(monkeypatch, forty_more_files):
+    handed = {}
+    monkeypatch.setattr(inference_module, "evaluate", lambda **kw: handed.update(kw))
+    batches = torch.utils.data.DataLoader(Images(), 2, num_workers=1, collate_fn=batch_of)
+    inference_module.inference(cfg, GivenBoxes(), batches, "val", device="cpu", logger=LOG, output_folder="out")
+    kept = [t for p in handed["predictions"] for t in (p.bbox, *p.extra_fields.values())]
+    assert len(kept) == 80 * 7 and not any(tensor.is_shared() for tensor in kept)
+    assert [float(p.bbox[0, 0]) for p in handed["predictions"]] == [float(number) for number in range(80)]
 
 
 def test_missing_image_is_an_error():

@@ -162,9 +162,14 @@ class BoxList:
     # ---- like a tensor ----
 
     def to(self, device: torch.device | str) -> BoxList:
-        result = BoxList(self.bbox.to(device), self.size, self.mode)
+        """These boxes on ``device``, in this process's own memory.
+
+        A tensor from a loader's worker lies in memory shared with it and holds a file open; ``Tensor.to("cpu")``
+        would hand out that very tensor, and predictions made from it keep one file per tensor until the test ends.
+        """
+        result = BoxList(_moved(self.bbox, device), self.size, self.mode)
         for name, value in self.extra_fields.items():
-            value = value.to(device) if hasattr(value, "to") else value
+            value = _moved(value, device) if hasattr(value, "to") else value
             result.add_field(name, value, is_triplet=name in self.triplet_extra_fields)
         return result
 
@@ -184,6 +189,13 @@ class BoxList:
     def __repr__(self) -> str:
         width, height = self.size
         return f"BoxList({len(self)} boxes, {width} x {height} image, mode={self.mode}, fields={self.fields()})"
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    moved = value.to(device)
+    if isinstance(moved, Tensor) and moved.device.type == "cpu" and moved.is_shared():
+        return moved.clone()
+    return moved
 
 
 def _check_mode(mode: str) -> None:

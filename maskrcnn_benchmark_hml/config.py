@@ -173,9 +173,14 @@ def add_hml_config(cfg: CfgNode) -> CfgNode:
     return cfg
 
 
+def profile_names() -> list[str]:
+    """The numeric profiles: the files of ``configs/hml/``."""
+    return sorted(p.stem for p in (config_root() / "hml").glob("*.yaml"))
+
+
 def merge_profile(cfg: CfgNode, profile: str) -> None:
     """Merge ``configs/hml/<profile>.yaml`` into the config; later files and options still win."""
-    known = sorted(p.stem for p in (config_root() / "hml").glob("*.yaml"))
+    known = profile_names()
     if profile not in known:
         raise HMLError(f"HML.PROFILE is {profile!r}; the profiles are: {', '.join(known)}")
     cfg.merge_from_file(str(config_file(f"hml/{profile}.yaml")))

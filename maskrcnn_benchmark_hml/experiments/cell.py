@@ -87,6 +87,12 @@ class Cell:
             **chosen,
         }
 
+    @property
+    def iterations(self) -> int | None:
+        """Training iterations of the run, its stages together; None if the config file alone says it."""
+        chosen = dict(zip(self.overrides[::2], self.overrides[1::2]))
+        return int(chosen["SOLVER.MAX_ITER"]) if "SOLVER.MAX_ITER" in chosen else None
+
     def results(self) -> Path | None:
         """The folder of the split's results, or None if nothing has been tested."""
         found = sorted(self.output.glob(f"inference/*_{self.split}/metrics.json"))

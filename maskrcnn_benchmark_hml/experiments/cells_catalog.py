@@ -17,6 +17,14 @@ DETECTOR_ITERATIONS = 2700  # demo/detector.yaml's
 DETECTOR_SCRIPT = "tools/detector_pretrain_net.py"
 
 _HEAD = "MODEL.ROI_RELATION_HEAD"
+#: What makes a run of the demo short: no validation, so learning rates that decay at fixed shares of each stage instead
+#: of by validation results; and predictions are not kept, only what they are worth.
+NO_VALIDATION = (
+    "SOLVER.TO_VAL", "False", "SOLVER.SCHEDULE.TYPE", "WarmupMultiStepLR", "TEST.SAVE_PREDICTIONS", "False",
+)  # fmt: skip
+#: And a smaller head: half the bins of a pooled box, half the pairs of an image. Not with a detector, whose box head
+#: has the bins of demo/detector.yaml.
+SMALL_HEAD = ("MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "5", f"{_HEAD}.BATCH_SIZE_PER_IMAGE", "32")
 #: Attention learns at a fifth of the rate of the LSTMs.
 PREDICTORS: dict[str, tuple[str, ...]] = {
     "motifs": (f"{_HEAD}.PREDICTOR", "MotifPredictor"),
@@ -57,42 +65,6 @@ def run_overrides(
         raise HMLError(f"{task} needs a detector's weights; train one with {DETECTOR_SCRIPT} and {DETECTOR_CONFIG}")
     network = () if detector is None else (*_DETECTOR_NETWORK, "MODEL.PRETRAINED_DETECTOR_CKPT", str(detector))
     return config_file(RELATION_CONFIG), (*class_counts(data), *PREDICTORS[predictor], *TASKS[task], *network)
-
-
-def stage_iterations(total: int, layers: int = 2) -> tuple[int, ...]:
-    """``total`` over the stages: equal shares, two of them for the last stage (8,000 and 16,000 in the paper).
-
-    Raises:
-        HMLError: no stage, or fewer iterations than stages.
-    """
-    if layers < 1:
-        raise HMLError(f"the number of layers is {layers}; there is at least one")
-    if total < layers:
-        raise HMLError(f"{total} iterations are too few for {layers} stages; give at least one for each")
-    share = max(total // (layers + 1), 1)
-    return (*[share] * (layers - 1), total - share * (layers - 1))
-
-
-def stage_overrides(total: int, layers: int, data: Path, trees: Path) -> tuple[str, ...]:
-    """Overrides for ``total`` iterations over the stages of a tree with ``layers`` layers.
-
-    Two layers are the shipped tree as it is; for another number it is cut anew (``PredicateTree.with_layers``) and
-    saved as ``trees/layers<K>.json``.
-
-    Raises:
-        HMLError: too few iterations, or no shipped tree has the predicates of ``data`` or gives that many layers.
-    """
-    lengths = stage_iterations(total, layers)
-    words = ("HML.STAGES.ITERATIONS", f"({','.join(map(str, lengths))})" if layers > 1 else f"({total},)")
-    if layers == 2:
-        return words
-    from ..training.trees import shipped_tree  # word vectors' libraries take seconds to import
-
-    tree = shipped_tree(list(_vocabulary(data)["predicate_to_idx"])).with_layers(layers)
-    trees.mkdir(parents=True, exist_ok=True)
-    path = trees / f"layers{layers}.json"
-    tree.save(path)
-    return (*words, "HML.TREE.FILE", str(path))
 
 
 def class_counts(data: Path) -> tuple[str, ...]:

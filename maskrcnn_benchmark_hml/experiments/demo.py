@@ -6,42 +6,40 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..config import profile_names
 from ..errors import HMLError
 from ..machine import usable_cores
-from ..report.tables import RECALL_KEYS, changes_table, layer_recall, layers_table, mean_or_none, runs_table
 from ..resources import config_file
-from .cell import Cell, CellFailed, CellResult, write_json
+from .budget import BUDGETS, budget_help, describe_budget, equal_lengths, stage_lengths, stage_shares
+from .cell import Cell, CellFailed, write_json
 from .cells_catalog import (
     DETECTOR_CONFIG,
     DETECTOR_ITERATIONS,
     DETECTOR_SCRIPT,
+    NO_VALIDATION,
     PREDICTORS,
+    SMALL_HEAD,
     TASKS,
     class_counts,
     run_overrides,
-    stage_overrides,
 )
-from .progress import clock
+from .demo_report import LABELS, describe, read_layers, summarise
+from .grid import override_text
 from .series import run_cells
+from .tree_choice import HELP, HELP_VECTORS, DataTrees, TreeChoice
 
-ITERATIONS = 900
+ITERATIONS = 280
 MOST_LAYERS = 4
 RUNS = ("baseline", "class_balanced", "hml")
-LABELS = {"baseline": "baseline", "class_balanced": "class-balanced", "hml": "HML"}
-
 TITLES = {"motifs": "MOTIFS", "vctree": "VCTree", "transformer": "Transformer"}
-GIVEN = {
-    "predcls": "PredCls (boxes and object labels given)",
-    "sgcls": "SGCls (boxes given)",
-    "sgdet": "SGDet (nothing given)",
-}
-
 DESCRIPTION = """\
-Trains and tests three models with the same total number of iterations and prints one table:
+Trains and tests three models and prints one table:
   baseline        one stage, plain cross entropy
   class-balanced  one stage, HML's class-balanced loss alone: the control
   HML             two stages, coarse predicates before fine ones, with CR and MR
@@ -52,8 +50,8 @@ Finished runs are kept and interrupted ones continued when the same command is g
 """
 
 EPILOG = """\
-One seed on two quiet cores takes 3 to 6 minutes for PredCls, about 8 for SGCls and 15 for SGDet; the detector takes 8
-more, once.
+One seed on two quiet cores takes about 3 minutes for PredCls; SGCls and SGDet take more, and train a small detector
+first, once.
 """
 
 
@@ -73,7 +71,9 @@ def add_demo_parser(subparsers: Any) -> None:
     )
     add("--predictor", choices=tuple(PREDICTORS), help="the relation model (default: motifs)")
     add("--task", choices=tuple(TASKS), help="what is given: boxes and labels, boxes, or nothing (default: predcls)")
-    add("--layers", type=int, default=2, metavar="K", help="layers of the tree, stages of HML (default: %(default)s)")
+    add("--layers", type=int, metavar="K", help="layers of the tree, stages of HML (default: 2, or the tree file's)")
+    add("--tree", default="", metavar="WHICH", help=HELP)
+    add("--vectors", type=Path, metavar="FILE", help=HELP_VECTORS)
     add(
         "--detector",
         type=Path,
@@ -81,15 +81,14 @@ def add_demo_parser(subparsers: Any) -> None:
         help="weights made by tools/detector_pretrain_net.py with configs/demo/detector.yaml (default: trained here)",
     )
     add("--seeds", type=int, default=1, metavar="N", help="runs of each kind, seeds 0..N-1 (default: 1)")
-    add(
-        "--profile", choices=("paper", "released"), default="paper", help="HML's numeric profile (default: %(default)s)"
-    )
+    add("--profile", choices=profile_names(), default="paper", help="HML's numeric profile (default: %(default)s)")
+    add("--budget", choices=tuple(BUDGETS), default="paper", help=budget_help("paper"))
     add(
         "--iterations",
         type=int,
         default=ITERATIONS,
         metavar="N",
-        help="iterations of each run; HML's stages share them, the last one takes two shares (default: %(default)s)",
+        help="iterations of a one-stage run; --budget says what HML's stages get (default: %(default)s)",
     )
     jobs = min(usable_cores(), len(RUNS))
     add("--jobs", type=int, default=jobs, metavar="N", help="runs at a time (default here: %(default)s)")
@@ -97,38 +96,70 @@ def add_demo_parser(subparsers: Any) -> None:
     parser.set_defaults(handler=run_demo)
 
 
-def demo_cells(
-    config: Path,
-    common: tuple[str, ...],
-    data: Path,
-    out: Path,
-    *,
-    seeds: Sequence[int],
-    profile: str = "paper",
-    total: int = ITERATIONS,
-    layers: int = 2,
-) -> list[Cell]:
-    """The cells of a demo, seed by seed: three runs with ``total`` iterations each, all with ``common`` overrides."""
-    enabled = ("HML.ENABLED", "True", "HML.PROFILE", profile)
-    # The control learns from all predicates at once, so the number of layers is no matter to it.
-    control = (*enabled, *stage_overrides(total, 2, data, out / "trees"), "HML.CONTROL", "class_balanced")
-    overrides = {
-        "baseline": ("HML.ENABLED", "False"),
-        "class_balanced": control,
-        "hml": (*enabled, *stage_overrides(total, layers, data, out / "trees")),
-    }
-    # Three validations a run, however long it is: they would take a third of the time of a short one.
-    common = (*common, "SOLVER.MAX_ITER", str(total), "SOLVER.VAL_PERIOD", str(max(total // 3, 1)))
-    cells = []
-    for seed in seeds:
-        for run in RUNS:
-            parts = [run] if run == "baseline" else [run, profile]
-            if run == "hml" and layers != 2:
-                parts.append(f"layers{layers}")
-            name = LABELS[run] + (f" seed {seed}" if len(seeds) > 1 else "")
-            folder = out / "-".join([*parts, f"seed{seed}"])
-            cells.append(Cell(name, config, (*common, *overrides[run]), seed, data, folder))
-    return cells
+@dataclass(frozen=True)
+class Demo:
+    """What the command line decides for all runs of a demo.
+
+    Attributes:
+        config: the benchmark's YAML config. common: overrides of all runs.
+        data: dataset folder. out: holds a folder for each run.
+        iterations: of a one-stage run; ``budget`` says what HML's stages get.
+        layers: of the predicate tree, HML's stages. tree: which one.
+        validated: runs validate three times, for a schedule that depends on it.
+    """
+
+    config: Path
+    common: tuple[str, ...]
+    data: Path
+    out: Path
+    seeds: tuple[int, ...] = (0,)
+    profile: str = "paper"
+    iterations: int = ITERATIONS
+    budget: str = "paper"
+    layers: int = 2
+    tree: TreeChoice = TreeChoice()
+    validated: bool = True
+
+    @cached_property
+    def trees(self) -> DataTrees:
+        return DataTrees(self.tree, self.data, self.out / "trees")
+
+    def lengths(self) -> dict[str, tuple[int, ...]]:
+        """Iterations of the stages of each run."""
+        staged = stage_lengths(self.budget, self.iterations, stage_shares(self.layers, self.profile))
+        return {"baseline": (self.iterations,), "class_balanced": (self.iterations,), "hml": staged}
+
+    def cells(self) -> list[Cell]:
+        """The runs, seed by seed, in the order of RUNS."""
+        enabled = ("HML.ENABLED", "True", "HML.PROFILE", self.profile)
+        lengths = self.lengths()
+        # A control trains for the sum of the stages, in one stage: the number of layers is no matter to it.
+        control = equal_lengths(self.iterations, stage_shares(2, self.profile))
+        tree = [word for pair in self.trees.overrides(self.layers, self.profile).items() for word in pair]
+        overrides = {
+            "baseline": ("HML.ENABLED", "False"),
+            "class_balanced": (*enabled, *_stages(control), "HML.CONTROL", "class_balanced"),
+            "hml": (*enabled, *_stages(lengths["hml"]), *tree),
+        }
+        return [self._cell(run, seed, overrides[run], sum(lengths[run])) for seed in self.seeds for run in RUNS]
+
+    def _cell(self, run: str, seed: int, overrides: tuple[str, ...], total: int) -> Cell:
+        parts = [run] if run == "baseline" else [run, self.profile]
+        if run == "hml":
+            parts += [f"layers{self.layers}"] if self.layers != 2 else []
+            parts += [f"{self.budget}-budget"] if self.budget != "paper" else []
+        name = LABELS[run] + (f" seed {seed}" if len(self.seeds) > 1 else "")
+        words = (*self.common, *overrides, "SOLVER.MAX_ITER", str(total), *self._schedule(total))
+        return Cell(name, self.config, words, seed, self.data, self.out / "-".join([*parts, f"seed{seed}"]))
+
+    def _schedule(self, total: int) -> tuple[str, ...]:
+        if self.validated:
+            return ("SOLVER.VAL_PERIOD", str(max(total // 3, 1)))
+        return (*NO_VALIDATION, "SOLVER.STEPS", override_text((total * 7 // 10, total * 9 // 10)))
+
+
+def _stages(lengths: Sequence[int]) -> tuple[str, str]:
+    return "HML.STAGES.ITERATIONS", override_text(lengths)
 
 
 def prepare_data(out: Path) -> Path:
@@ -161,10 +192,12 @@ def check_arguments(args: argparse.Namespace) -> None:
     """
     if args.seeds < 1:
         raise HMLError(f"--seeds is {args.seeds}; give a whole number of at least 1")
-    if not 1 <= args.layers <= MOST_LAYERS:
+    if args.layers is not None and not 1 <= args.layers <= MOST_LAYERS:
         raise HMLError(f"--layers is {args.layers}; give a whole number from 1 to {MOST_LAYERS}")
-    if args.iterations < max(args.layers, 2):
-        raise HMLError(f"--iterations is {args.iterations}; give at least {max(args.layers, 2)}, one for each stage")
+    fewest = max(args.layers or 2, 2)
+    if args.iterations < fewest:
+        raise HMLError(f"--iterations is {args.iterations}; give at least {fewest}, one for each stage")
+    TreeChoice(args.tree, args.vectors).check()
     if args.config is not None:
         for name in ("predictor", "task", "detector"):
             if getattr(args, name) is not None:
@@ -187,98 +220,58 @@ def run_demo(args: argparse.Namespace) -> int:
     start = time.monotonic()
     data = args.data or prepare_data(args.out)
     check_vg(data)
-    predictor, task = args.predictor or "motifs", args.task or "predcls"
-    # Other models than the default one have a folder of their own beside it.
-    out = args.out if (predictor, task) == ("motifs", "predcls") else args.out / f"{predictor}-{task}"
-    seeds = list(range(args.seeds))
     try:
-        if args.config is not None:
-            config, common, model = args.config, class_counts(data), args.config.name
-        else:
-            detector = args.detector
-            if detector is None and task != "predcls":
-                detector = prepare_detector(data, args.out)
-            config, common = run_overrides(predictor, task, data, detector=detector)
-            model = TITLES[predictor]
-        cells = demo_cells(
-            config, common, data, out, seeds=seeds, profile=args.profile, total=args.iterations, layers=args.layers
-        )
-        results = run_cells(cells, args.iterations, args.jobs)
+        demo, model = _demo(args, data)
+        lengths = {LABELS[run]: n for run, n in demo.lengths().items()}
+        facts = [describe_budget(demo.budget, lengths), demo.trees.describe(demo.layers)]
+        cells = demo.cells()
+        for line in facts:
+            print(line, file=sys.stderr)
+        # The longest run first, so that no core waits for it at the end.
+        by_length = sorted(cells, key=lambda cell: -cell.iterations)
+        found = {result.cell.output: result for result in run_cells(by_length, args.iterations, args.jobs)}
     except CellFailed as failure:
         print(f"hml: error: {failure}", file=sys.stderr)
         return 1
+    results = [found[cell.output] for cell in cells]
     runs = {run: results[i :: len(RUNS)] for i, run in enumerate(RUNS)}
     layers = read_layers(runs["hml"][0].cell.output)
     summary = summarise(
         {run: [r.metrics for r in found] for run, found in runs.items()},
         layers,
-        seeds=seeds,
+        seeds=list(demo.seeds),
         seconds=round(time.monotonic() - start + sum(r.seconds for r in results if r.skipped), 1),
         model=model,
         task=results[0].metrics["mode"],
         profile=args.profile,
         data="mini-vg" if args.data is None else str(args.data),
-        iterations=args.iterations,
+        budget=args.budget,
+        iterations={run: sum(n) for run, n in demo.lengths().items()},
     )
-    write_json(out / "summary.json", summary)
-    print(describe(runs, layers, summary))
-    print(f"\nWritten: {out / 'summary.json'} (in it fractions, not percent). Each run's folder is beside it.")
+    write_json(demo.out / "summary.json", summary)
+    print(describe(runs, layers, summary, facts))
+    print(f"\nWritten: {demo.out / 'summary.json'} (in it fractions, not percent). Each run's folder is beside it.")
     return 0
 
 
-def read_layers(hml_output: Path) -> dict[str, int]:
-    """predicate -> layer of the tree that an HML run used."""
-    from ..method.tree import PredicateTree
-
-    return PredicateTree.load(hml_output / "hml" / "tree.json").layers
-
-
-def summarise(
-    runs: Mapping[str, Sequence[Mapping[str, Any]]], layers: Mapping[str, int], **facts: Any
-) -> dict[str, Any]:
-    """The content of summary.json: means over seeds as fractions, single seeds, layers, and the ``facts`` given."""
-    means, single, by_layer = {}, {}, {}
-    for run, seeds in runs.items():
-        means[run] = {key: mean_or_none([m[key] for m in seeds]) for key in RECALL_KEYS}
-        single[run] = [{key: m[key] for key in RECALL_KEYS} for m in seeds]
-        recalls = [layer_recall(m, layers, 50) for m in seeds]
-        by_layer[run] = {str(n): mean_or_none([one[n] for one in recalls]) for n in recalls[0]}
-    return {"runs": means, **facts, "unit": "fraction", "per_seed": single, "layers_R@50": by_layer}
-
-
-def describe(runs: Mapping[str, Sequence[CellResult]], layers: Mapping[str, int], summary: Mapping[str, Any]) -> str:
-    """What the user reads at the end: what was measured, the tables, and what mR@50 costs in R@50."""
-    metrics = {LABELS[run]: [r.metrics for r in found] for run, found in runs.items()}
-    seeds, baseline = summary["seeds"], metrics[LABELS["baseline"]]
-    images = baseline[0]["images"]
-    spread = f"mean +- standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no spread"
-    before, after = summary["runs"]["baseline"], summary["runs"]["hml"]
-    per_layer = {n: sum(layer == n for layer in layers.values()) for n in sorted(set(layers.values()))}
-    sizes = ", ".join(f"layer {n}: {count}" for n, count in per_layer.items())
-    return "\n".join(
-        [
-            "",
-            f"{summary['model']}, {GIVEN[summary['task']]}, {images} test images of {summary['data']}; profile "
-            f"{summary['profile']}; {summary['iterations']} iterations a run; {spread}.",
-            f"Everything in percent. Running time {clock(summary['seconds'])} min.",
-            "",
-            runs_table(metrics),
-            "",
-            f"Mean recall by layer of the predicate tree ({sizes} predicates), of those in the test images:",
-            layers_table(metrics, layers),
-            "",
-            "The ten predicates whose R@50 changed most, baseline to HML:",
-            changes_table(baseline, metrics[LABELS["hml"]], layers),
-            "",
-            f"HML against the baseline: mR@50 {_ratio(before['mR@50'], after['mR@50'])}; "
-            f"the price in R@50: {_ratio(before['R@50'], after['R@50'])}.",
-        ]
-    )
-
-
-def _ratio(before: float, after: float) -> str:
-    times = f", x{after / before:.2f}" if before > 0 else ""
-    return f"{100 * before:.1f} -> {100 * after:.1f}{times}"
+def _demo(args: argparse.Namespace, data: Path) -> tuple[Demo, str]:
+    """The demo that the command line asks for, and the model's name; trains the detector if one is needed."""
+    tree = TreeChoice(args.tree, args.vectors)
+    common = {
+        "data": data, "seeds": tuple(range(args.seeds)), "profile": args.profile, "iterations": args.iterations,
+        "budget": args.budget, "layers": args.layers or tree.layers or 2, "tree": tree,
+    }  # fmt: skip
+    if args.config is not None:
+        return Demo(args.config, class_counts(data), out=args.out, **common), args.config.name
+    predictor, task = args.predictor or "motifs", args.task or "predcls"
+    # Other models than the default one have a folder of their own beside it.
+    out = args.out if (predictor, task) == ("motifs", "predcls") else args.out / f"{predictor}-{task}"
+    detector = args.detector
+    if detector is None and task != "predcls":
+        detector = prepare_detector(data, args.out)
+    config, words = run_overrides(predictor, task, data, detector=detector)
+    words = words if detector is not None else (*words, *SMALL_HEAD)
+    return Demo(config, words, out=out, validated=False, **common), TITLES[predictor]
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

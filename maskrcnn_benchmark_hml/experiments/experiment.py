@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import signal
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..config import profile_names
 from ..errors import HMLError
 from ..machine import usable_cores
 from ..method.aside import written_aside
@@ -20,22 +20,22 @@ from ..report.overview import TASK_NAMES
 from ..report.sweep_figure import draw_sweep
 from ..report.tables import format_table
 from ..report.tradeoff_figure import Curve, Mark, draw_tradeoff
-from ..training.trees import shipped_tree
+from .budget import BUDGETS, budget_help, describe_budget
 from .cell import CellFailed, CellResult, data_digest
 from .demo import prepare_data, prepare_detector
 from .grid import Grid
 from .grid_file import grid_names, load_grid
-from .grid_runs import GridRun, Options, test_runs, training_runs
+from .grid_runs import GridRun, Options, run_lengths, test_runs, training_runs
 from .results import Row, by_label, grouped, merged_table, read_rows, recall_table, tasks_table, write_results
 from .series import run_cells
+from .tree_choice import HELP, HELP_VECTORS, TreeChoice
 
-PROFILES = ("paper", "released", "tuned")
 DESCRIPTION = """\
-Runs a named grid of training runs and writes its tables and pictures. Every run of a grid trains for the same number of
-iterations (HML's stages share them) and is an ordinary `hml run` in a folder of its own below DIR/runs; grids that
-hold the same run share it. Finished runs are kept and interrupted ones continued when the same command is given again.
+Runs a named grid of training runs and writes its tables and pictures. Every run of a grid is an ordinary `hml run` in a
+folder of its own below DIR/runs; grids that hold the same run share it. --budget says how long HML's stages train.
+Finished runs are kept and interrupted ones continued when the same command is given again.
 
-written into DIR/NAME-DATA-SPLIT/:
+written into DIR/NAME-DATA-SPLIT/ (its name ends in -paper_budget under --budget paper):
   results.csv   one row per run (and tau): settings and recall as fractions; the same seeds give the same file
   results.md    the tables, in percent, mean and standard deviation over seeds
   times.csv     wall time of every run
@@ -66,12 +66,16 @@ def add_experiment_parser(subparsers: Any) -> None:
     add("--data", type=Path, metavar="DIR", help="a dataset folder in the VG format (default: a mini-VG)")
     add("--out", type=Path, default=Path("outputs/experiments"), metavar="DIR", help="default: %(default)s")
     add("--seeds", type=int, metavar="N", help="runs of each cell, seeds 0..N-1 (default: the grid's)")
-    add("--iterations", type=int, metavar="N", help="training iterations of each run (default: the grid's)")
+    add("--iterations", type=int, metavar="N", help="training iterations of a one-stage run (default: the grid's)")
+    add("--budget", choices=tuple(BUDGETS), default="equal", help=budget_help("equal"))
+    add("--tree", default="", metavar="WHICH", help=HELP)
+    add("--vectors", type=Path, metavar="FILE", help=HELP_VECTORS)
     add("--predictors", type=_list, default=(), metavar="A,B", help="these predictors of the grid alone")
     add("--tasks", type=_list, default=(), metavar="A,B", help="these tasks of the grid alone")
     add("--split", choices=("val", "test"), default="test",
         help="evaluated images; val is cut from the training images, for choosing settings (default: %(default)s)")
-    add("--profile", choices=PROFILES, default="paper", help="HML's numbers where a cell has none (default: paper)")
+    add("--profile", choices=profile_names(), default="paper",
+        help="HML's numbers where a cell has none (default: %(default)s)")
     add("--quick", action="store_true", help="the grid's shorter version, one seed")
     add("--jobs", type=int, default=usable_cores(), metavar="N",
         help="runs at a time, each on one core, or OMP_NUM_THREADS (default here: %(default)s)")
@@ -92,6 +96,8 @@ def run_experiment(args: argparse.Namespace) -> int:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise HMLError(f"--{option} is {value}; give a whole number of at least 1")
+    tree = TreeChoice(args.tree, args.vectors)
+    tree.check()
     grid = load_grid(args.name, quick=args.quick).narrowed(args.predictors, args.tasks)
     if args.data is not None and not args.data.is_dir():
         raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
@@ -103,11 +109,13 @@ def run_experiment(args: argparse.Namespace) -> int:
     check_vg(data)
     options = Options(
         data, args.out, args.profile, args.split, args.iterations or grid.iterations,
-        tuple(range(args.seeds or grid.seeds)),
+        tuple(range(args.seeds or grid.seeds)), args.budget, tree,
     )
+    print(described_budget(grid, options), options.trees.describe(2), sep="\n", file=sys.stderr)
     done, failures = run_grid(grid, options, args.jobs)
     name = "mini-vg" if args.data is None else args.data.resolve().name
-    parts = [grid.name, name, args.split, *args.predictors, *args.tasks, *(["quick"] if args.quick else [])]
+    parts = [grid.name, name, args.split, *args.predictors, *args.tasks, *(["quick"] if args.quick else []),
+             *(["paper_budget"] if args.budget == "paper" else [])]
     folder = args.out / "-".join(parts)
     if done:
         print(report(grid, options, done, failures, folder, shlex.join(["hml", *_words(args)])))
@@ -127,6 +135,9 @@ def _words(args: argparse.Namespace) -> list[str]:
         words += [f"--{option}", ",".join(getattr(args, option))] if getattr(args, option) else []
     words += ["--split", args.split] if args.split != "test" else []
     words += ["--profile", args.profile] if args.profile != "paper" else []
+    words += ["--budget", args.budget] if args.budget != "equal" else []
+    words += ["--tree", args.tree] if args.tree else []
+    words += ["--vectors", str(args.vectors)] if args.vectors else []
     return [*words, "--quick"] if args.quick else words
 
 
@@ -176,8 +187,8 @@ def report(
     folder: Path, command: str,
 ) -> str:
     """Write all files of a grid; returns what the user reads at the end."""
-    tree = _folding_tree(options.data)
-    rows = [row for run, _ in done for row in read_rows(run, options.iterations, tree)]
+    tree = _folding_tree(options)
+    rows = [row for run, _ in done for row in read_rows(run, tree)]
     write_results(folder, rows, done)
     text = _page(grid, options, rows, done, failures, command)
     with written_aside(folder / "results.md", "results") as aside:
@@ -186,14 +197,20 @@ def report(
     return f"{text}\nWritten into {folder}: results.csv, results.md, times.csv, {', '.join(pictures)}"
 
 
-def _folding_tree(data: Path) -> PredicateTree | None:
-    """The shipped tree of the dataset's predicates, which folds fine predictions; None if there is none."""
-    vocabulary = json.loads((data / "VG-SGG-dicts-with-attri.json").read_text("utf-8"))
-    try:
-        return shipped_tree(list(vocabulary["predicate_to_idx"]))
-    except HMLError:
-        print("hml: no shipped tree has this dataset's predicates, so merged recall is left out", file=sys.stderr)
-        return None
+def _folding_tree(options: Options) -> PredicateTree | None:
+    """The tree whose groups fold fine predictions; None if it has no groups, being layered by frequency alone."""
+    tree = options.trees.tree(2) if options.trees.kind != "file" else PredicateTree.load(options.tree.which)
+    if any(len(group) > 1 for group in tree.groups):
+        return tree
+    print("hml: the predicate tree has no groups of like predicates, so merged recall is left out", file=sys.stderr)
+    return None
+
+
+def described_budget(grid: Grid, options: Options) -> str:
+    """Which budget it is and the iterations of every cell that trains."""
+    return describe_budget(
+        options.budget, {cell.name: run_lengths(cell, options) for cell in grid.cells if not cell.after}
+    )
 
 
 def _page(
@@ -207,10 +224,12 @@ def _page(
     parts = [
         f"# {grid.title}",
         f"`{command}`",
-        f"{images} {part} images; {options.iterations} training iterations a run; seeds {', '.join(map(str, seeds))}; "
+        f"{images} {part} images; seeds {', '.join(map(str, seeds))}; "
         f"profile {options.profile} where a cell has none; version {__version__}. Recall in percent"
         + (", mean +- standard deviation over seeds" if len(seeds) > 1 else "") + "; Mean@50 is the mean of R@50 and "
         "mR@50. Minutes are wall time of training and test, with other runs beside it.",
+        described_budget(grid, options),
+        options.trees.describe(2),
     ]
     for (predictor, task), some in _tables(rows).items():
         minutes: dict[str, list[float]] = {}

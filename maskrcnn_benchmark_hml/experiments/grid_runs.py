@@ -7,21 +7,21 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from yacs.config import CfgNode
-
-from ..config import add_hml_config, merge_profile
 from ..errors import HMLError
 from ..method.adjustment import tau_folder
 from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
-from ..training.trees import find_tree, shipped_tree
+from ..training.stages import ONE_STAGE
+from ..training.trees import find_tree
+from .budget import equal_lengths, stage_lengths, stage_shares
 from .cell import TRAIN_SCRIPT, Cell
-from .cells_catalog import run_overrides, stage_iterations
+from .cells_catalog import run_overrides
 from .grid import Grid, GridCell, override_text
 from .grid_file import grid_folder
+from .tree_choice import DataTrees, TreeChoice
 
 TEST_SCRIPT = "tools/relation_test_net.py"
 CHECKPOINT = "model_final.pth"
@@ -36,7 +36,8 @@ class Options:
         data: dataset folder. out: holds ``runs/`` and ``trees/``.
         profile: HML's, for cells that do not choose one.
         split: evaluated part: ``test``, or ``val`` (cut from the training split) for choosing settings.
-        iterations: of every run; its stages split them.
+        iterations: of a one-stage run; ``budget`` (a key of BUDGETS) says what HML's stages get.
+        tree: of the HML runs, where neither the cell nor its profile has one.
     """
 
     data: Path
@@ -45,6 +46,12 @@ class Options:
     split: str
     iterations: int
     seeds: tuple[int, ...]
+    budget: str = "equal"
+    tree: TreeChoice = TreeChoice()
+
+    @cached_property
+    def trees(self) -> DataTrees:
+        return DataTrees(self.tree, self.data, self.out / "trees")
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,8 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 def _training(
     cell: GridCell, predictor: str, task: str, seed: int, options: Options, detector: Path | None
 ) -> Cell:
-    total = options.iterations
+    lengths = run_lengths(cell, options)
+    total = sum(lengths)
     own = None if task == "predcls" else detector
     config, words = run_overrides(predictor, task, options.data, detector=own)
     chosen = dict(_pairs(words))
@@ -105,11 +113,12 @@ def _training(
     if options.split != "test":
         chosen["DATASETS.TEST"] = f"('{_SPLITS[options.split]}',)"
     if cell.staged:
-        profile = str(cell.set.get("HML.PROFILE", options.profile))
-        lengths = _lengths(cell, profile, total)
+        profile = _profile(cell, options)
+        if len(lengths) != cell.layers:  # a control: one stage that trains for the sum of these
+            lengths = equal_lengths(total, _shares(cell, options))
         chosen.update({"HML.ENABLED": "True", "HML.PROFILE": profile,
                        "HML.STAGES.ITERATIONS": override_text(lengths)})
-        chosen.update(_tree(cell, options))
+        chosen.update(_tree(cell, profile, options))
     chosen.update({key: override_text(value) for key, value in cell.set.items()})
     return _placed(_title(cell.name, predictor, task), config, chosen, seed, options)
 
@@ -119,40 +128,42 @@ def _title(name: str, predictor: str, task: str) -> str:
     return name if usual else f"{name}, {predictor} {task}"
 
 
-def _lengths(cell: GridCell, profile: str, total: int) -> tuple[int, ...]:
-    """The stages' parts of ``total``: the cell's shares, else the profile's, else two for the last stage."""
-    shares = cell.shares or _profile_iterations(profile)
-    if len(shares) != cell.layers:
-        return stage_iterations(total, cell.layers)
-    first = [max(total * share // sum(shares), 1) for share in shares[:-1]]
-    if sum(first) >= total:
-        raise HMLError(f"{total} iterations are too few for the shares of {cell.name!r}; give more --iterations")
-    return (*first, total - sum(first))
+def _profile(cell: GridCell, options: Options) -> str:
+    return str(cell.set.get("HML.PROFILE", options.profile))
 
 
-@cache
-def _profile_iterations(profile: str) -> tuple[int, ...]:
-    cfg = add_hml_config(CfgNode())
-    merge_profile(cfg, profile)
-    return tuple(cfg.HML.STAGES.ITERATIONS)
+def _shares(cell: GridCell, options: Options) -> tuple[int, ...]:
+    return stage_shares(cell.layers, _profile(cell, options), cell.shares)
 
 
-def _tree(cell: GridCell, options: Options) -> dict[str, str]:
-    """Overrides for the cell's tree; nothing for the shipped one as it is."""
+def run_lengths(cell: GridCell, options: Options) -> tuple[int, ...]:
+    """Iterations of the stages of a cell's runs; the plain benchmark and the controls have one stage."""
+    if not cell.staged or cell.set.get("HML.CONTROL"):
+        return (options.iterations,)
+    try:
+        return stage_lengths(options.budget, options.iterations, _shares(cell, options))
+    except HMLError:
+        raise HMLError(
+            f"{options.iterations} iterations are too few for the stages of {cell.name!r}; give more --iterations"
+        ) from None
+
+
+def _tree(cell: GridCell, profile: str, options: Options) -> dict[str, str]:
+    """Overrides for the cell's tree; nothing for the shipped one as it is, nor for a control, which needs none."""
+    trees = options.trees
+    if cell.set.get("HML.CONTROL") in ONE_STAGE and (options.tree.which or not trees.shipped):
+        return {}
     if cell.tree == "frequency":
         if cell.layers not in RELEASED_BOUNDARIES:
             raise HMLError(f"{cell.name!r}: the frequency tree has no {cell.layers} layers; give 2, 3 or 4")
-        edges = override_text(RELEASED_BOUNDARIES[cell.layers])
+        edges = override_text(trees.released_boundaries(cell.layers))
         return {"HML.TREE.BUILDER": "frequency", "HML.TREE.BOUNDARIES": edges}
-    if cell.layers == 2 and not cell.tree:
+    if cell.tree:
+        tree = _named_tree(cell, trees.names).with_layers(cell.layers)
+        return {"HML.TREE.FILE": str(trees.saved(tree))}
+    if any(key.startswith("HML.TREE.") for key in cell.set):
         return {}
-    vocabulary = json.loads((options.data / "VG-SGG-dicts-with-attri.json").read_text("utf-8"))
-    names = list(vocabulary["predicate_to_idx"])
-    tree = (_named_tree(cell, names) if cell.tree else shipped_tree(names)).with_layers(cell.layers)
-    path = options.out / "trees" / f"{tree.builder}-{tree.digest[:10]}.json"
-    if not path.is_file():
-        tree.save(path)
-    return {"HML.TREE.FILE": str(path)}
+    return trees.overrides(cell.layers, profile)
 
 
 def _named_tree(cell: GridCell, names: Sequence[str]) -> PredicateTree:

@@ -132,7 +132,7 @@ class SeriesProgress:
     Attributes:
         to_run: cells that were not finished when the series began.
         jobs: how many run at a time.
-        iterations: training iterations of each.
+        iterations: training iterations of each that does not say its own.
     """
 
     to_run: int
@@ -148,10 +148,10 @@ class SeriesProgress:
         self._drawn_at = time.monotonic()
         self._lock = threading.RLock()
 
-    def begin(self, name: str) -> None:
-        """A cell's process starts."""
+    def begin(self, name: str, iterations: int | None = None) -> None:
+        """A cell's process starts; it will train for ``iterations``."""
         with self._lock:
-            self.running[name] = Position(name, self.iterations, time.monotonic())
+            self.running[name] = Position(name, iterations or self.iterations, time.monotonic())
 
     def update(self, name: str, line: str) -> None:
         """Take one state of a bar of a running cell."""

@@ -35,6 +35,7 @@ class Row:
     """One row of results.csv: a run's metrics (fractions; None where the split has no example), for one tau.
 
     Attributes:
+        iterations: that the run trained, its stages together.
         merged: (metric, predicate, K, value) of the merged recall; empty if the dataset has no tree of groups.
     """
 
@@ -73,7 +74,7 @@ def _digits(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def read_rows(run: GridRun, iterations: int, tree: PredicateTree | None) -> list[Row]:
+def read_rows(run: GridRun, tree: PredicateTree | None) -> list[Row]:
     """The rows of a finished run.
 
     Args:
@@ -88,7 +89,7 @@ def read_rows(run: GridRun, iterations: int, tree: PredicateTree | None) -> list
         if not path.is_file():
             raise HMLError(f"{path} is missing; remove the folder {run.cell.output} to run it anew")
         merged = () if tree is None else tuple(merged_rows(merge_run(folder, tree)))
-        rows.append(Row(run, tau, iterations, json.loads(path.read_text("utf-8")), merged))
+        rows.append(Row(run, tau, run.cell.iterations, json.loads(path.read_text("utf-8")), merged))
     return rows
 
 

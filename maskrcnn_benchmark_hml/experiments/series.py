@@ -30,7 +30,7 @@ def run_cells(
     operations of a training step wait for each other many times longer than they compute.
 
     Args:
-        iterations: training iterations of every cell, for the estimate of the time left.
+        iterations: training iterations of a cell that does not say its own, for the estimate of the time left.
         threads: CPU threads of each cell, in place of its share of the cores.
         keep_going: after a failure run the other cells nevertheless.
 
@@ -61,7 +61,7 @@ def run_cells(
         if stopping.is_set():
             return None
         if not finished[index]:
-            progress.begin(cell.name)
+            progress.begin(cell.name, cell.iterations)
         try:
             result = run_cell(cell, lambda line: progress.update(cell.name, line), started, threads)
         except CellFailed as failure:

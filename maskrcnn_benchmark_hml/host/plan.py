@@ -19,8 +19,8 @@ from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
 from ..training.checkpoint import check_settings, read_state, write_text_atomic
-from ..training.stages import Stage, plan_stages
-from ..training.trees import resolve_tree
+from ..training.stages import ONE_STAGE, Stage, plan_stages
+from ..training.trees import one_stage_tree, resolve_tree
 from . import seams
 from . import settings as host_settings
 
@@ -101,7 +101,8 @@ def prepare(cfg: CfgNode) -> Plan:
             f"{host_settings.class_count_key(cfg)} is {classes}; set it to {len(rel_classes)}"
         )
     per_class = [int(n) for n in statistics["fg_matrix"].sum((0, 1)).tolist()]
-    tree = resolve_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], per_class[1:])))
+    find_tree = one_stage_tree if cfg.HML.CONTROL in ONE_STAGE else resolve_tree
+    tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], per_class[1:])))
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
     for stage in stages:
         if sum(per_class[i] for i in stage.labels) == 0:

@@ -62,8 +62,8 @@ def _entry(values: Sequence, at: int):
 
 
 def total_iterations(hml, tree: PredicateTree) -> int:
-    """Iterations of all stages together: the budget of a one-stage control."""
-    return sum(_entry(hml.STAGES.ITERATIONS, k) for k in range(tree.num_layers))
+    """Iterations of all stages together, those of every entry at least: the budget of a one-stage control."""
+    return sum(_entry(hml.STAGES.ITERATIONS, k) for k in range(max(tree.num_layers, len(hml.STAGES.ITERATIONS))))
 
 
 def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir: str | Path) -> list[Stage]:

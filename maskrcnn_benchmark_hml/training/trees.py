@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from ..errors import HMLError
 from ..method.tree import PredicateTree, build_clustered_tree, build_frequency_tree
 from ..method.vectors import load_vectors
 from ..resources import config_root
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
 
 
 def resolve_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, int]) -> PredicateTree:
@@ -34,6 +37,23 @@ def resolve_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, int]
         tree = shipped_tree(names)
     tree.check_vocabulary(list(rel_classes))
     return tree
+
+
+def one_stage_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, int]) -> PredicateTree:
+    """As :func:`resolve_tree` for a run of one stage on all labels, which learns the same under every tree.
+
+    Where the settings give no tree of this vocabulary it is one layer, so that the run needs none.
+
+    Raises:
+        HMLError: ``HML.TREE.FILE`` is missing, unreadable or of another vocabulary.
+    """
+    try:
+        return resolve_tree(settings, rel_classes, counts)
+    except HMLError as error:
+        if settings.FILE:
+            raise
+        _log.info("HML: one stage on all labels needs no predicate tree, and has none: %s", error)
+        return build_frequency_tree(list(rel_classes[1:]), counts, boundaries=())
 
 
 def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTree:

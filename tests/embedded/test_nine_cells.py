@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from maskrcnn_benchmark_hml.datasets.mini_vg import SMALLEST, make_mini_vg
+from maskrcnn_benchmark_hml.experiments.budget import stage_lengths, stage_shares
 from maskrcnn_benchmark_hml.experiments.cells_catalog import (
     DETECTOR_CONFIG,
     DETECTOR_SCRIPT,
     PREDICTORS,
     TASKS,
     run_overrides,
-    stage_overrides,
 )
+from maskrcnn_benchmark_hml.experiments.grid import override_text
+from maskrcnn_benchmark_hml.experiments.tree_choice import DataTrees, TreeChoice
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 from maskrcnn_benchmark_hml.resources import config_file
 
@@ -124,7 +126,10 @@ def test_cell(call, tmp_path, predictor, task, way):
 @pytest.mark.parametrize("layers", [1, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_stages_of_other_trees(call, data, tmp_path, layers):
     cell, whole, cut = ("motifs", "predcls"), tmp_path / "whole", tmp_path / "cut"
-    settings = ("HML.ENABLED", "True", *stage_overrides(8, layers, data, tmp_path / "trees"), "SOLVER.VAL_PERIOD", "2")
+    lengths = override_text(stage_lengths("equal", 8, stage_shares(layers, "paper")))
+    tree = DataTrees(TreeChoice(), data, tmp_path / "trees").overrides(layers)
+    words = [word for pair in tree.items() for word in pair]
+    settings = ("HML.ENABLED", "True", "HML.STAGES.ITERATIONS", lengths, *words, "SOLVER.VAL_PERIOD", "2")
     text = call(cell, TRAIN, whole, settings)
     stages = json.loads((whole / "hml" / "stages.json").read_text())
     assert len(stages) == layers and sum(stage["iterations"] for stage in stages) == 8

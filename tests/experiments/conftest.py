@@ -6,8 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from maskrcnn_benchmark_hml.datasets.format import TRAIN, ImageRecord, Vocabulary, write_vg
 from maskrcnn_benchmark_hml.experiments.cell import Cell
 from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
 
@@ -60,12 +62,14 @@ class StubCell(Cell):
         return [sys.executable, str(stub), str(self.output), self.overrides[1], "x" * self.seed]
 
 
-def make_data(folder: Path) -> Path:
-    """The two annotation files that decide a dataset's digest."""
+def make_data(folder: Path, counts: tuple[int, ...] = (30, 20, 2)) -> Path:
+    """The annotations of one training image: cars and men, and that many relations of each of three predicates."""
     folder.mkdir(parents=True)
-    (folder / "VG-SGG-with-attri.h5").write_bytes(b"boxes")
-    vocabulary = '{"label_to_idx": {"car": 1, "man": 2}, "predicate_to_idx": {"on": 1, "of": 2, "parked on": 3}}'
-    (folder / "VG-SGG-dicts-with-attri.json").write_text(vocabulary)
+    predicates = np.repeat(np.arange(1, 4), counts)
+    relations = np.column_stack([np.zeros_like(predicates), np.ones_like(predicates), predicates])
+    boxes = np.array([[0.0, 0.0, 40.0, 40.0], [20.0, 20.0, 60.0, 60.0]])
+    image = ImageRecord(1, 100, 100, TRAIN, boxes, np.array([1, 2]), relations)
+    write_vg(folder, [image], Vocabulary(("car", "man"), ("on", "of", "parked on")))
     return folder
 
 

@@ -61,17 +61,3 @@ def test_the_relation_run_has_the_network_of_the_detector(make_cell, tmp_path):
         assert relation["MODEL"][part] == detector["MODEL"][part], part
     for key in ("USE_FPN", "ANCHOR_SIZES", "ANCHOR_STRIDE", "ASPECT_RATIOS", "RPN_MID_CHANNEL"):
         assert relation["MODEL"]["RPN"][key] == detector["MODEL"]["RPN"][key], key
-
-
-@pytest.mark.parametrize("layers, split", [(1, (100,)), (2, (33, 67)), (3, (25, 25, 50)), (4, (20, 20, 20, 40))])
-def test_stages_share_one_budget(layers, split):
-    assert catalog.stage_iterations(100, layers) == split
-    assert sum(catalog.stage_iterations(907, layers)) == 907
-    assert catalog.stage_iterations(layers, layers) == (1,) * layers
-
-
-def test_too_few_iterations_are_named():
-    with pytest.raises(HMLError, match="3 iterations are too few for 4 stages"):
-        catalog.stage_iterations(3, 4)
-    with pytest.raises(HMLError, match="number of layers is 0"):
-        catalog.stage_iterations(4, 0)

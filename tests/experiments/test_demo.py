@@ -42,9 +42,14 @@ def test_summary_and_table(stubbed, capsys):
     assert all(list(run) == KEYS for run in summary["runs"].values())
     assert summary["runs"]["hml"]["mR@50"] == pytest.approx(0.15)
     assert summary["seeds"] == [0, 1] and summary["profile"] == "paper" and summary["seconds"] > 0
-    assert summary["data"].endswith("data")
+    assert summary["data"].endswith("data") and summary["budget"] == "paper"
+    assert summary["iterations"] == {"baseline": 280, "class_balanced": 280, "hml": 420}
     printed = capsys.readouterr().out
-    for text in ("R@20", "mR@100", "15.0 +-7.1", "layer 2 @50", "parked on", "7 test images", "the price in R@50"):
+    budget = "Iterations of baseline, class-balanced: 280; HML: 140 + 280 = 420."
+    tree = ("Predicate tree: no shipped tree has these predicates: layered by frequency alone; "
+            "layer 1: 1 predicates (on); layer 2: 2 predicates (of, parked on).")
+    for text in (budget, tree, "R@20", "mR@100", "15.0 +-7.1", "layer 2 @50", "parked on", "7 test images",
+                 "the price in R@50"):
         assert text in printed
 
 
@@ -60,21 +65,23 @@ def test_a_second_call_runs_nothing_again(stubbed, capsys):
 
 def test_one_failed_run_is_exit_code_1_and_no_summary(stubbed, capsys):
     words, modes, out = stubbed
-    modes["hml"] = "crash"
-    assert cli.main(words) == 1
+    modes["class_balanced"] = "crash"
+    assert cli.main([*words, "--jobs", "1"]) == 1
     error = capsys.readouterr().err
-    assert "hml: error: the run 'HML' failed: RuntimeError: loss is not finite" in error and "console.log" in error
+    assert "the run 'class-balanced' failed: RuntimeError: loss is not finite" in error and "console.log" in error
     assert not (out / "summary.json").exists()
-    modes["hml"] = "fine"
+    modes["class_balanced"] = "fine"
     assert cli.main(words) == 0
-    assert (out / "baseline-seed0" / "starts").read_text() == "1"
+    assert (out / "hml-paper-seed0" / "starts").read_text() == "1"
 
 
 def test_other_settings_in_the_same_folder_are_refused_before_any_run(stubbed, capsys):
     words, _, out = stubbed
     assert cli.main(words) == 0
     assert cli.main([*words, "--iterations", "12"]) == 2
-    assert "SOLVER.MAX_ITER" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "holds a run with other settings (HML.STAGES.ITERATIONS: (140,280,) there, (6,12,) asked for)" in error
+    assert {path.read_text() for path in out.glob("*/starts")} == {"1"}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,10 @@ def test_other_settings_in_the_same_folder_are_refused_before_any_run(stubbed, c
         (["--layers", "5"], "--layers is 5; give a whole number from 1 to 4"),
         (["--layers", "4", "--iterations", "3"], "--iterations is 3; give at least 4"),
         (["--data", "missing"], "there is no dataset folder missing"),
+        (["--tree", "clustered"], "--tree clustered needs word vectors; add --vectors FILE"),
+        (["--tree", "freqency"], "--tree is 'freqency'; give an existing tree file, clustered or frequency"),
+        (["--vectors", "v.txt"], "there are no word vectors v.txt"),
+        (["--tree", "frequency", "--vectors", "v.txt"], "--vectors has no effect with --tree frequency"),
     ],
 )
 def test_bad_input(stubbed, capsys, extra, sentence):
@@ -96,20 +107,42 @@ def test_bad_input(stubbed, capsys, extra, sentence):
     assert not out.exists()
 
 
-def test_equal_budgets(make_cell, tmp_path):
+def settings(cells: list[Cell]) -> list[dict]:
+    return [cell.settings() for cell in cells]
+
+
+def test_both_budgets(make_cell, tmp_path):
     stub = make_cell()
-    common = ("SOLVER.BASE_LR", "1")
-    cells = demo.demo_cells(
-        stub.config_file, common, stub.data, tmp_path, seeds=[0, 1], profile="released", total=100
-    )
+    common = {"seeds": (0, 1), "profile": "released", "iterations": 100}
+    paper = demo.Demo(stub.config_file, ("SOLVER.BASE_LR", "1"), stub.data, tmp_path, **common).cells()
+    equal = demo.Demo(stub.config_file, ("SOLVER.BASE_LR", "1"), stub.data, tmp_path, budget="equal", **common).cells()
     folders = ["baseline-seed0", "class_balanced-released-seed0", "hml-released-seed0"]
-    assert [c.output.name for c in cells[:3]] == folders
-    for cell in cells:
-        settings = cell.settings()
-        assert settings["SOLVER.MAX_ITER"] == "100" and settings["SOLVER.BASE_LR"] == "1"
-        if settings["HML.ENABLED"] == "True":
-            assert settings["HML.STAGES.ITERATIONS"] == "(33,67)" and settings["HML.PROFILE"] == "released"
-    assert [c.seed for c in cells] == [0, 0, 0, 1, 1, 1]
+    assert [c.output.name for c in paper[:3]] == folders
+    assert [c.seed for c in paper] == [0, 0, 0, 1, 1, 1]
+    assert [s["SOLVER.MAX_ITER"] for s in settings(paper[:3])] == ["100", "100", "150"] == [
+        str(c.iterations) for c in paper[:3]]
+    assert {s["SOLVER.MAX_ITER"] for s in settings(equal)} == {"100"}
+    assert [s.get("HML.STAGES.ITERATIONS") for s in settings(paper[:3])] == [None, "(33,67,)", "(50,100,)"]
+    assert [s.get("HML.STAGES.ITERATIONS") for s in settings(equal[:3])] == [None, "(33,67,)", "(33,67,)"]
+    assert all(s["SOLVER.BASE_LR"] == "1" for s in settings(paper))
+    # One stage has the same length under both: those runs are shared, and HML's never meet.
+    assert paper[:2] == equal[:2] and paper[2].output != equal[2].output
+
+
+def test_the_longest_run_starts_first(stubbed, monkeypatch):
+    words, _, _ = stubbed
+    order = []
+    run_cells = demo.run_cells
+    monkeypatch.setattr(demo, "run_cells", lambda cells, *rest: order.extend(cells) or run_cells(cells, *rest))
+    assert cli.main(words) == 0
+    assert [cell.name for cell in order] == ["HML", "baseline", "class-balanced"]
+
+
+def test_every_profile_is_offered(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--help"])
+    assert "--profile {" + ",".join(p.stem for p in sorted(config_file("hml/paper.yaml").parent.iterdir())) in (
+        capsys.readouterr().out)
 
 
 @pytest.fixture
@@ -125,12 +158,12 @@ def vg_words(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("layers, split", [(1, "(90,)"), (3, "(22,22,46)"), (4, "(18,18,18,36)")])
+@pytest.mark.parametrize("layers, split", [(1, "(90,)"), (3, "(45,45,90,)"), (4, "(45,45,45,90,)")])
 def test_layers_change_the_hml_run_alone(make_cell, vg_words, tmp_path, layers, split):
     def cells(number):
-        config = make_cell().config_file
-        return demo.demo_cells(config, (), vg_words, tmp_path / "out", seeds=[0], total=90, layers=number)
+        return demo.Demo(config, (), vg_words, tmp_path / "out", iterations=90, layers=number).cells()
 
+    config = make_cell().config_file
     two, other = cells(2), cells(layers)
     assert two[:2] == other[:2] and two[2].output != other[2].output
     given = dict(zip(other[2].overrides[::2], other[2].overrides[1::2]))
@@ -194,6 +227,7 @@ def test_mini_vg_is_made_once_and_passes_the_check(tmp_path):
 
 def test_wrong_data_is_refused_before_any_run(make_cell, tmp_path, capsys):
     stub = make_cell()
+    (stub.data / "VG-SGG-with-attri.h5").write_bytes(b"boxes")
     words = ["demo", "--data", str(stub.data), "--out", str(tmp_path / "demo")]
     assert cli.main(words) == 2
     assert "VG-SGG-with-attri.h5" in capsys.readouterr().err and not (tmp_path / "demo").exists()

@@ -82,7 +82,9 @@ def test_rows_tables_and_pictures(stubbed, capsys):
     assert len(times) == 6 and all(float(t["seconds"]) > 0 and Path(t["folder"]).is_dir() for t in times)
     page = (folder / "results.md").read_text()
     for text in ("# Own grid", "`hml experiment", "| baseline | 15.0 +-7.1 |", "| logit adjustment, tau 0.5 |",
-                 "seeds 0, 1", "7 test images", "10 training iterations"):
+                 "seeds 0, 1", "7 test images",
+                 "Budget equal (every run trains for the same total number of iterations). Iterations of baseline: 10; "
+                 "HML: 3 + 7 = 10.", "Predicate tree: no shipped tree has these predicates: layered by frequency"):
         assert text in page
     assert page in capsys.readouterr().out
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -132,6 +134,19 @@ def test_other_iterations_are_other_runs(stubbed):
     assert cli.main([*words, "--seeds", "1", "--iterations", "12"]) == 0
     assert len(list((folder.parent / "runs").iterdir())) == 6
     assert {r["iterations"] for r in rows(folder)} == {"12"}
+
+
+def test_the_papers_budget_has_a_folder_of_its_own_and_shares_the_one_stage_runs(stubbed, capsys):
+    words, _, folder = stubbed
+    assert cli.main([*words, "--seeds", "1"]) == 0
+    assert cli.main([*words, "--seeds", "1", "--budget", "paper"]) == 0
+    error = capsys.readouterr().err
+    assert "Budget paper" in error and "Iterations of baseline: 10; HML: 5 + 10 = 15." in error
+    found = rows(folder.with_name("own-data-test-paper_budget"))
+    assert [(r["cell"], r["iterations"]) for r in found[:2]] == [("baseline", "10"), ("HML", "15")]
+    assert "--budget paper" in (folder.with_name("own-data-test-paper_budget") / "results.md").read_text()
+    names = sorted(path.name.split("-")[0] for path in (folder.parent / "runs").iterdir())
+    assert names == ["baseline", "hml", "hml", "logit"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from maskrcnn_benchmark_hml.experiments import grid_runs
 from maskrcnn_benchmark_hml.experiments.grid import GridCell, override_text
 from maskrcnn_benchmark_hml.experiments.grid_file import grid_names, load_grid
 from maskrcnn_benchmark_hml.experiments.grid_runs import GridRun, Options, training_runs
+from maskrcnn_benchmark_hml.experiments.tree_choice import DataTrees, TreeChoice
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 
 from .conftest import make_data
@@ -28,8 +30,7 @@ def write(folder: Path, **content) -> str:
 @pytest.fixture
 def options(tmp_path, monkeypatch) -> Options:
     """Three predicates; the shipped trees have others, so trees are the small one of the stand-in."""
-    tree = PredicateTree(**_tree())
-    monkeypatch.setattr(grid_runs, "shipped_tree", lambda names: tree)
+    monkeypatch.setattr(DataTrees, "shipped", PredicateTree(**_tree()))
     return Options(make_data(tmp_path / "data"), tmp_path / "out", "paper", "test", 30, (0, 1))
 
 
@@ -97,6 +98,44 @@ def test_every_run_has_the_same_budget(options, tmp_path):
     assert found["baseline"].grid_cell.set == {"HML.ENABLED": False}
     assert "HML.PROFILE" not in found["baseline"].cell.settings()
     assert found["three"].cell.settings()["HML.TREE.BOUNDARIES"] == "(10,35,)"
+
+
+BUDGET_CELLS = [
+    {"name": "baseline", "set": {"HML.ENABLED": False}}, {"name": "HML"}, {"name": "uneven", "shares": [1, 4]},
+    {"name": "control", "set": {"HML.CONTROL": "plain"}}, {"name": "tuned", "set": {"HML.PROFILE": "tuned"}},
+]
+
+
+def test_the_papers_budget_is_another_run_only_where_it_is_another_length(options, tmp_path):
+    paper = replace(options, budget="paper")
+    both = [runs(write(tmp_path, cells=BUDGET_CELLS), one) for one in (options, paper)]
+    lengths = {name: run.cell.settings().get("HML.STAGES.ITERATIONS") for name, run in both[1].items()}
+    assert lengths == {"baseline": None, "HML": "(15,30,)", "uneven": "(8,30,)", "control": "(10,20,)",
+                       "tuned": "(70,30,)"}
+    assert {name: run.cell.iterations for name, run in both[1].items()} == {
+        "baseline": 30, "HML": 45, "uneven": 38, "control": 30, "tuned": 100}
+    for name, steps in (("HML", "(31,40,)"), ("baseline", "(21,27,)")):
+        assert both[1][name].cell.settings()["SOLVER.STEPS"] == steps
+    same = {name for name in lengths if both[0][name].cell.output == both[1][name].cell.output}
+    assert same == {"baseline", "control"}
+
+
+def test_a_vocabulary_without_a_shipped_tree(tmp_path):
+    options = Options(make_data(tmp_path / "data"), tmp_path / "out", "paper", "test", 30, (0,))
+    cells = [*BUDGET_CELLS, {"name": "three", "layers": 3}, {"name": "by frequency", "tree": "frequency"},
+             {"name": "last", "set": {"HML.CONTROL": "last_stage"}}]
+    found = {name: run.cell.settings() for name, run in runs(write(tmp_path, cells=cells), options).items()}
+    trees = {name: chosen.get("HML.TREE.FILE") for name, chosen in found.items()}
+    assert trees["HML"] == trees["uneven"] == trees["tuned"] == trees["last"] is not None  # tuned's 15 are too many
+    assert trees["baseline"] is trees["control"] is None and trees["three"] not in (None, trees["HML"])
+    assert found["by frequency"]["HML.TREE.BOUNDARIES"] == "(1,)"
+
+
+def test_a_tree_that_the_user_chose(options, tmp_path):
+    PredicateTree.load(options.trees.saved(options.trees.frequency_tree(2))).save(tmp_path / "mine.json")
+    chosen = replace(options, tree=TreeChoice(str(tmp_path / "mine.json")))
+    found = {name: run.cell.overrides for name, run in runs(write(tmp_path, cells=BUDGET_CELLS), chosen).items()}
+    assert {name for name, words in found.items() if "HML.TREE.FILE" in words} == {"HML", "uneven", "tuned"}
 
 
 def test_layers_cut_the_shipped_tree(options, tmp_path):

@@ -1,0 +1,210 @@
+"""Which predicate tree the HML runs of a demo or grid have, for any vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from ..config import add_hml_config, merge_profile
+from ..errors import HMLError
+from ..method.tree import BACKGROUND, RELEASED_BOUNDARIES, PredicateTree, build_clustered_tree, build_frequency_tree
+from ..resources import config_root
+from ..training.trees import find_tree
+
+BUILDERS = ("clustered", "frequency")
+HELP = (
+    "HML's predicate tree: a tree file, `clustered` (needs --vectors) or `frequency` (default: the shipped tree of "
+    "this vocabulary; without one, clustered if --vectors is given, else frequency)"
+)
+HELP_VECTORS = "word vectors of the clustered tree (threshold 0.70; for another one make the file with hml tree)"
+_RELEASED_SIZE = 50  # predicates of the vocabulary that RELEASED_BOUNDARIES were made for
+
+
+@dataclass(frozen=True)
+class TreeChoice:
+    """What ``--tree`` and ``--vectors`` say: a file, ``clustered``, ``frequency``, or nothing."""
+
+    which: str = ""
+    vectors: Path | None = None
+
+    def check(self) -> None:
+        """HMLError if the two options contradict each other or name a file that does not exist."""
+        if self.which == "clustered" and self.vectors is None:
+            raise HMLError("--tree clustered needs word vectors; add --vectors FILE or use --tree frequency")
+        if self.vectors is not None and self.which not in ("", "clustered"):
+            raise HMLError(f"--vectors has no effect with --tree {self.which}; leave one of them out")
+        if self.which not in ("", *BUILDERS) and not Path(self.which).is_file():
+            raise HMLError(f"--tree is {self.which!r}; give an existing tree file, clustered or frequency")
+        if self.vectors is not None and not self.vectors.is_file():
+            raise HMLError(f"there are no word vectors {self.vectors}; give an existing file to --vectors")
+
+    @property
+    def layers(self) -> int | None:
+        """The number of layers of a given tree file; None without one."""
+        return None if self.which in ("", *BUILDERS) else PredicateTree.load(self.which).num_layers
+
+
+@dataclass(frozen=True)
+class DataTrees:
+    """The trees of one dataset folder.
+
+    Args:
+        choice: what the user asked for.
+        data: the dataset folder.
+        folder: where trees that do not ship are saved.
+    """
+
+    choice: TreeChoice
+    data: Path
+    folder: Path
+
+    def overrides(self, layers: int, profile: str = "paper") -> dict[str, str]:
+        """Config overrides of an HML run; none where the profile or the shipped tree says it.
+
+        Args:
+            layers: of the tree, stages of the run.
+            profile: HML.PROFILE; one that builds a tree keeps it, unless the user chose one or it does not fit.
+
+        Raises:
+            HMLError: no such tree can be made of this vocabulary, or a stage would have nothing to learn.
+        """
+        if not self.choice.which and (self._profile_builds(profile, layers) or (layers == 2 and self.shipped)):
+            return {}
+        return {"HML.TREE.FILE": str(self.saved(self.tree(layers)))}
+
+    def saved(self, tree: PredicateTree) -> Path:
+        """The file of a tree, written if it is not there."""
+        path = self.folder / f"{tree.builder}-{tree.digest[:10]}.json"
+        if not path.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tree.save(path)
+        return path
+
+    def tree(self, layers: int) -> PredicateTree:
+        """The tree that was asked for, with that many layers."""
+        names, kind = self.names, self.kind
+        if kind == "shipped":
+            return self.shipped.with_layers(layers)
+        if kind == "file":
+            tree = PredicateTree.load(self.choice.which)
+            tree.check_vocabulary([BACKGROUND, *names])
+            tree = tree.with_layers(layers)
+        elif kind == "clustered":
+            from ..method.vectors import load_vectors  # seconds to import
+
+            words = {word for name in names for word in name.split()}
+            vectors = load_vectors(str(self.choice.vectors), words=words)
+            tree = build_clustered_tree(names, self.counts, vectors, num_layers=layers)
+        else:
+            tree = self.frequency_tree(layers)
+        check_layers(tree, self.counts)
+        return tree
+
+    @property
+    def kind(self) -> str:
+        """``shipped``, ``file``, ``clustered`` or ``frequency``."""
+        if self.choice.which:
+            return self.choice.which if self.choice.which in BUILDERS else "file"
+        if self.shipped is not None:
+            return "shipped"
+        return "clustered" if self.choice.vectors is not None else "frequency"
+
+    def frequency_tree(self, layers: int) -> PredicateTree:
+        """The released code's split by frequency rank, its boundaries scaled to this vocabulary's size."""
+        boundaries = frequency_boundaries(self._occurring(), layers)
+        return build_frequency_tree(self.names, self.counts, boundaries=boundaries)
+
+    def released_boundaries(self, layers: int) -> tuple[int, ...]:
+        """The released code's boundaries, scaled only if a vocabulary without a shipped tree is too small for them."""
+        released = RELEASED_BOUNDARIES[layers]
+        if self.shipped is not None or not released or released[-1] < self._occurring():
+            return released
+        return frequency_boundaries(self._occurring(), layers)
+
+    def describe(self, layers: int) -> str:
+        """Which tree it is and the predicates of its layers, in one line."""
+        tree = self.tree(layers)
+        said = {
+            "shipped": "the shipped one of this vocabulary",
+            "file": self.choice.which,
+            "clustered": f"clustered by the meaning of words ({self.choice.vectors}, threshold 0.70)",
+            "frequency": "layered by frequency alone",
+        }[self.kind]
+        reason = "" if self.choice.which or self.shipped else "no shipped tree has these predicates: "
+        return f"Predicate tree: {reason}{said}; {_layers_line(tree)}."
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The predicates in index order."""
+        vocabulary = json.loads((self.data / "VG-SGG-dicts-with-attri.json").read_text("utf-8"))
+        index = vocabulary["predicate_to_idx"]
+        return sorted(index, key=index.__getitem__)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Relations per predicate in the training split."""
+        from ..treecmd import read_dataset_counts
+
+        return read_dataset_counts(self.data)[1]
+
+    @cached_property
+    def shipped(self) -> PredicateTree | None:
+        """The first tree of configs/trees/ that has exactly these predicates."""
+        return find_tree(config_root() / "trees", "*.json", self.names)
+
+    def _profile_builds(self, profile: str, layers: int) -> bool:
+        """Whether the profile builds a tree of its own that this vocabulary has enough predicates for."""
+        cfg = add_hml_config(CfgNode())
+        merge_profile(cfg, profile)
+        if cfg.HML.TREE.BUILDER != "frequency" or len(cfg.HML.TREE.BOUNDARIES) != layers - 1:
+            return False
+        return self.shipped is not None or cfg.HML.TREE.BOUNDARIES[-1] < self._occurring()
+
+    def _occurring(self) -> int:
+        """Predicates that occur in the training split."""
+        return sum(n > 0 for n in self.counts.values())
+
+
+def frequency_boundaries(predicates: int, layers: int) -> tuple[int, ...]:
+    """Ranks at which the next layer begins: the released code's for 50 predicates, at the same shares.
+
+    Args:
+        predicates: those that occur in the training split, at least as many as layers.
+
+    Raises:
+        HMLError: too few predicates, or no released split has that many layers.
+    """
+    if layers not in RELEASED_BOUNDARIES:
+        raise HMLError(f"a frequency tree has 1 to {max(RELEASED_BOUNDARIES)} layers, not {layers}")
+    if predicates < layers:
+        raise HMLError(f"{predicates} predicates occur in the training split, too few for {layers} layers; use fewer")
+    edges: list[int] = []
+    for at, edge in enumerate(RELEASED_BOUNDARIES[layers]):
+        lowest, highest = (edges[-1] if edges else 0) + 1, predicates - (layers - 1 - at)
+        edges.append(min(max(round(edge * predicates / _RELEASED_SIZE), lowest), highest))
+    return tuple(edges)
+
+
+def check_layers(tree: PredicateTree, counts: Mapping[str, int]) -> None:
+    """HMLError if a layer has no relation in the training split: its stage would have nothing to learn."""
+    for k in range(1, tree.num_layers + 1):
+        names = tree.layer(k)
+        if not sum(counts[name] for name in names):
+            raise HMLError(
+                f"layer {k} of the predicate tree ({_some(names)}) has no relation in the training split, so its stage "
+                "would have nothing to learn; choose another tree with --tree, or make one with hml tree"
+            )
+
+
+def _layers_line(tree: PredicateTree) -> str:
+    layers = (tree.layer(k) for k in range(1, tree.num_layers + 1))
+    return "; ".join(f"layer {k}: {len(names)} predicates ({_some(names)})" for k, names in enumerate(layers, 1))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

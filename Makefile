@@ -1,9 +1,13 @@
 # Needs Python 3.9+ with its venv module, and make. Everything else goes into .venv.
 PYTHON ?= python3
+# 1: use the torch and torchvision that $(PYTHON) already has; nothing large is fetched.
+SYSTEM_TORCH ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
+# A process of tests for each usable core (tests/conftest.py); a later -n in ARGS wins.
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: help demo test test-all lint clean
 .DEFAULT_GOAL := help
@@ -15,16 +19,20 @@ help:
 	@echo "make lint      ruff"
 	@echo "make clean     remove outputs, caches and .venv"
 	@echo
+	@echo "The first command installs into $(VENV): 5.8 GB on Linux, 2 to 15 minutes. An interpreter that already has torch"
+	@echo "and torchvision (PyPI, conda, a virtual environment) serves with SYSTEM_TORCH=1; then it is 0.6 GB at most:"
+	@echo "  make demo PYTHON=PATH/TO/python SYSTEM_TORCH=1"
+	@echo
 	@echo "ARGS='...' is passed on, e.g.  make demo ARGS='--seeds 3'  or  make test ARGS='tests/method -x'"
 
 demo: $(STAMP)
 	$(BIN)/hml demo $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -33,10 +41,8 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info outputs output .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Installs once; again only when setup.py has changed.
+# Installs once, and again when setup.py has changed.
 $(STAMP): setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 9) else "Python 3.9 or newer is needed, this is " + v + ": make PYTHON=python3.11 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "could not make $(VENV): install the venv module of $(PYTHON) (on Debian: apt install python3-venv)" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PYTHON) bootstrap.py $(VENV) $(if $(filter-out 0,$(SYSTEM_TORCH)),--system-torch)
 	@touch $@

@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 SIZE, SIZE_WITHOUT_TORCH = 5.8, 0.6
 SHOWN_MB = 5  # smaller downloads are not worth a line
 HEAVY = ("torch", "torchvision")
+COMMANDS = ("ruff",)  # what the Makefile calls by name
 
 
 def oldest(package: str) -> tuple[int, ...]:
@@ -79,9 +80,17 @@ def shown(line: str) -> str | None:
 
 def install(folder: Path) -> int:
     """Install the package and its development tools; pip's exit code."""
-    words = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    words += ["--progress-bar", "off", "-e", f"{HERE}[dev]"]
-    pip = subprocess.Popen(words, cwd=HERE, stdout=subprocess.PIPE, text=True)
+    code = run_pip(folder, "-e", f"{HERE}[dev]")
+    # A tool that the shared packages hold is found by import, but its command is in their folder and not in ours.
+    missing = [tool for tool in COMMANDS if not (folder / "bin" / tool).exists()]
+    return run_pip(folder, "--force-reinstall", "--no-deps", *missing) if missing and not code else code
+
+
+def run_pip(folder: Path, *words: str) -> int:
+    """``pip install WORDS`` in the environment, telling what is worth it; pip's exit code."""
+    head = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    command = [*head, "--progress-bar", "off", *words]
+    pip = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)
     for line in pip.stdout:
         told = shown(line)
         if told is not None:

@@ -125,3 +125,13 @@ def test_size_and_duration_are_said_and_room_is_needed(tmp_path, monkeypatch, ca
 )
 def test_pips_output_is_cut_to_what_somebody_who_waits_wants_to_know(line, told):
     assert bootstrap.shown(line) == told
+
+
+def test_a_tool_of_the_shared_packages_gets_its_command_too(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bootstrap, "run_pip", lambda folder, *words: asked.append(words) or 0)
+    assert bootstrap.install(tmp_path) == 0
+    assert asked == [("-e", f"{REPO}[dev]"), ("--force-reinstall", "--no-deps", "ruff")]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ruff").touch()
+    assert bootstrap.install(tmp_path) == 0 and len(asked) == 3

@@ -1,9 +1,10 @@
 """The programming interface of ``apex.amp`` over ``torch.amp``: mixed precision without building apex.
 
 ``O0`` changes nothing. ``O1`` wraps the model's forward in autocast: float16 with a loss scaler on CUDA, bfloat16
-without one on CPU (bfloat16 has float32's range, and float16 LSTMs do not run there). As with apex, gradients are
-unscaled when ``scale_loss`` ends, so that clipping and HML's hooks see true gradients, and a step whose gradients
-hold inf or NaN is skipped: the next ``optimizer.step()`` does nothing, fires no hooks, and the scale is lowered.
+without one on CPU (bfloat16 has float32's range); there LSTMs stay in float32 if the processor has none in bfloat16. As
+with apex, gradients are unscaled when ``scale_loss`` ends, so that clipping and HML's hooks see true gradients, and a
+step whose gradients hold inf or NaN is skipped: the next ``optimizer.step()`` does nothing, fires no hooks, and the
+scale is lowered.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Callable
 import torch
 
 from ..errors import HMLError
+from . import lstm
 
 
 def _new_scaler() -> Any:
@@ -232,6 +234,9 @@ class Amp:
         for module, name in _FLOAT32_ON_CPU:
             self._replaced.append((module, name, getattr(module, name)))
             self.register_float_function(module, name)
+        if not lstm.runs_under_autocast(self.dtype):
+            self._replaced.append((torch.nn.LSTM, "forward", torch.nn.LSTM.forward))
+            torch.nn.LSTM.forward = lstm.in_float32_where_needed(torch.nn.LSTM.forward)
 
     def register_float_function(self, module: Any, name: str) -> None:
         """Replaces ``module.name`` by :meth:`float_function` of it."""

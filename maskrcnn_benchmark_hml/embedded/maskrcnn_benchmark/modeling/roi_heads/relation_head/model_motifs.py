@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from maskrcnn_benchmark.layers import Linear
+from maskrcnn_benchmark.layers import LSTM, Linear
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.decoder import DecoderRNN
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.freq_bias import FrequencyBias
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.late_nms import late_nms_per_image
@@ -68,8 +68,8 @@ class LSTMContext(nn.Module):
             self.register_buffer("untreated_obj_feat", torch.zeros(object_dim))
             self.register_buffer("untreated_edg_feat", torch.zeros(self.embed_dim + in_channels))
 
-    def _encoder(self, input_dim: int, layers: int, dropout: float) -> nn.LSTM:
-        return nn.LSTM(input_dim, self.hidden_dim, layers, dropout=dropout if layers > 1 else 0.0, bidirectional=True)
+    def _encoder(self, input_dim: int, layers: int, dropout: float) -> LSTM:
+        return LSTM(input_dim, self.hidden_dim, layers, dropout=dropout if layers > 1 else 0.0, bidirectional=True)
 
     def forward(self, roi_features: Tensor, proposals: Sequence[BoxList]) -> tuple[Tensor, Tensor, Tensor]:
         """Context of every box.

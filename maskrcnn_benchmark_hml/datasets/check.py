@@ -44,8 +44,8 @@ def check_arrays(raw: RawVG) -> Vocabulary:
     _same_length(raw, "predicates", len(raw["relationships"]), "relationships")
     width, height = _check_image_entries(raw, images)
     _in_range(raw["split"], 0, 2, "'split' of image {} is {}; it must be 0 (training) or 2 (test)")
-    box_image = _check_bounds(raw, "box", len(raw["labels"]))
-    rel_image = _check_bounds(raw, "rel", len(raw["predicates"]))
+    box_image = check_bounds(raw, "box", len(raw["labels"]))
+    rel_image = check_bounds(raw, "rel", len(raw["predicates"]))
     n, p, a = len(vocabulary.objects), len(vocabulary.predicates), len(vocabulary.attributes)
     _in_range(raw["labels"][:, 0], 1, n, f"the label of object {{}} is {{}}; it must lie in 1..{n}")
     _in_range(raw["predicates"][:, 0], 1, p, f"the predicate of relation {{}} is {{}}; it must lie in 1..{p}")
@@ -95,8 +95,12 @@ def _check_image_entries(raw: RawVG, images: int) -> tuple[np.ndarray, np.ndarra
     return sizes[:, 0], sizes[:, 1]
 
 
-def _check_bounds(raw: RawVG, kind: str, rows: int) -> np.ndarray:
-    """Check img_to_{first,last}_{box,rel}; return the image of every row (-1 = none)."""
+def check_bounds(raw: RawVG, kind: str, rows: int) -> np.ndarray:
+    """Check img_to_{first,last}_{box,rel}; (rows,) the image of every row (-1 = none).
+
+    Raises:
+        HMLError: rows that do not exist, or that two images share.
+    """
     first, last = raw[f"img_to_first_{kind}"].astype(np.int64), raw[f"img_to_last_{kind}"].astype(np.int64)
     none = (first < 0) & (last < 0)
     wrong = ~none & ~((first >= 0) & (first <= last) & (last < rows))
@@ -155,7 +159,10 @@ def _check_relations(raw: RawVG, box_image: np.ndarray, rel_image: np.ndarray) -
     itself = used & (pairs[:, 0] == pairs[:, 1])
     if itself.any():
         i = int(np.argmax(itself))
-        raise HMLError(f"{H5_NAME}: relation {i}{_of(raw, rel_image, i)} joins object {pairs[i, 0]} with itself")
+        raise HMLError(
+            f"{H5_NAME}: relation {i}{_of(raw, rel_image, i)} joins object {pairs[i, 0]} with itself;"
+            f" hml data clean {raw.folder} OUT drops such relations"
+        )
 
 
 def _of(raw: RawVG, image_of: np.ndarray, row: int) -> str:
@@ -166,7 +173,10 @@ def _of(raw: RawVG, image_of: np.ndarray, row: int) -> str:
 def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
     photos = raw.folder / PHOTOS_NAME
     if not photos.is_dir():
-        raise HMLError(f"{raw.folder} has no folder {PHOTOS_NAME}; put or link the pictures there")
+        raise HMLError(
+            f"{raw.folder} has no folder {PHOTOS_NAME}; put or link the pictures there, or have them drawn from the"
+            f" annotations: hml data placeholders {raw.folder}"
+        )
     present = {entry.name for entry in os.scandir(photos)}
     missing = [e["image_id"] for e in raw.images if f"{e['image_id']}.jpg" not in present]
     if missing:

@@ -18,6 +18,8 @@ examples:
   hml data check datasets/vg                      is my Visual Genome folder right, and what does it hold?
   hml data make-mini-vg datasets/mini_vg          synthetic scenes to try things on, in seconds
   hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset
+  hml data clean datasets/mine datasets/mine_clean   without self-pairs and repeated relations
+  hml data placeholders datasets/mine             pictures drawn from the annotations, to try things without photos
 """
 
 CHECK = """\
@@ -39,8 +41,20 @@ Without --photos, one placeholder picture per image is drawn from its boxes and 
 """
 
 
+CLEAN = """\
+Writes OUT as DIR without relations of an object with itself and without exact repetitions of a relation, and says how
+many those were. A file without attributes gets the array, filled with none. Pictures are linked, not copied.
+"""
+
+PLACEHOLDERS = """\
+Draws a picture for every image of DIR whose photograph is missing: its boxes as tinted rectangles with class names, in
+the size that image_data.json gives. Pictures that are there stay. A model trained on placeholders sees labels and
+geometry, not the world.
+"""
+
+
 def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Describe ``hml data`` and its three commands; the parsed arguments carry their ``handler``."""
+    """Describe ``hml data`` and its commands; the parsed arguments carry their ``handler``."""
     style = argparse.RawDescriptionHelpFormatter
     parser = subparsers.add_parser(
         "data",
@@ -87,6 +101,20 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_force(vrd)
     vrd.set_defaults(handler=run_convert_vrd)
 
+    clean = commands.add_parser(
+        "clean", help="drop self-pairs and repeated relations", description=CLEAN, formatter_class=style
+    )
+    clean.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; it stays as it is")
+    clean.add_argument("out", metavar="OUT", type=Path, help="folder to create")
+    _add_force(clean)
+    clean.set_defaults(handler=run_clean)
+
+    drawn = commands.add_parser(
+        "placeholders", help="draw the pictures that are missing", description=PLACEHOLDERS, formatter_class=style
+    )
+    drawn.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder, which gets the pictures")
+    drawn.set_defaults(handler=run_placeholders)
+
 
 def _add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT if it already holds a dataset")
@@ -126,4 +154,24 @@ def run_convert_vrd(args: argparse.Namespace) -> int:
     report = convert_vrd(args.src, args.out, args.photos, max_side=args.max_side, force=args.force)
     print("\n".join(report.lines()))
     print(f"next: hml data check {args.out}")
+    return 0
+
+
+def run_clean(args: argparse.Namespace) -> int:
+    """``hml data clean``; returns the exit code."""
+    from .clean import clean_vg
+
+    report = clean_vg(args.dir, args.out, force=args.force)
+    print("\n".join(report.lines()))
+    print(f"next: hml data check {args.out}")
+    return 0
+
+
+def run_placeholders(args: argparse.Namespace) -> int:
+    """``hml data placeholders``; returns the exit code."""
+    from .placeholder import fill_placeholders
+
+    drawn, present = fill_placeholders(args.dir)
+    print(f"{drawn:,} placeholder pictures drawn, {present:,} pictures were there")
+    print(f"next: hml data check {args.dir}")
     return 0

@@ -30,6 +30,7 @@ class Report:
     objects_per_image: float
     relations_per_image: float
     predicate_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    has_attributes: bool = True
     about: str = ""
     source: dict = field(default_factory=dict)
 
@@ -55,6 +56,7 @@ class Report:
             " never occur in the training split",
             f"boxes that reach beyond the picture and are clipped: {self.overhanging_boxes:,}",
         ]
+        lines += [] if self.has_attributes else ["attributes: not in the file; every object is read as having none"]
         lines += [f"source: {line}" for line in self.source.get("lines", [])]
         lines.append(f"{'predicate':28}{'train':>9} {'test':>9}")
         ranked = sorted(self.predicate_counts.items(), key=lambda item: -item[1]["train"])
@@ -108,6 +110,7 @@ def count_vg(raw: RawVG, vocabulary: Vocabulary) -> Report:
         predicate_counts={
             name: {k: int(per_split[k][i]) for k in of} for i, name in enumerate(vocabulary.predicates, 1)
         },
+        has_attributes=raw.has_attributes,
         about=str(raw.attrs.get("about", "")),
         source=json.loads(source) if isinstance(source, str) else {},
     )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
 
+from ..errors import HMLError
+from .check import check_arrays
+from .layout import BOX_SCALE, PHOTOS_NAME
 from .mini_vg_draw import class_colour
+from .reader import load_raw, stored_corners
 
 
 def draw_placeholder(
@@ -32,3 +39,37 @@ def draw_placeholder(
         draw.rectangle((x1, y1, x2, y2), fill=(*colour, 130), outline=colour)
         draw.text((x1 + 2, y1 + 1), names[int(labels[i]) - 1], fill=(0, 0, 0), font=font)
     return picture
+
+
+def fill_placeholders(folder: Path | str) -> tuple[int, int]:
+    """Draw a placeholder for every image of a dataset folder whose picture is missing; none is replaced.
+
+    A placeholder has the size that image_data.json gives. An interrupted call is continued by the next one.
+
+    Returns:
+        how many pictures were drawn, and how many were there.
+
+    Raises:
+        HMLError: the annotations have a fault, or the folder cannot be written.
+    """
+    raw = load_raw(folder)
+    names = check_arrays(raw).objects
+    photos = raw.folder / PHOTOS_NAME
+    try:
+        photos.mkdir(exist_ok=True)
+    except OSError as error:
+        raise HMLError(f"the folder {photos} cannot be made ({error.strerror}); name a folder of yours") from error
+    present = {Path(name).stem for name in os.listdir(photos)}
+    missing = [i for i, entry in enumerate(raw.images) if str(entry["image_id"]) not in present]
+    corners = stored_corners(raw["boxes_1024"])
+    for i in tqdm(missing, desc="placeholders", unit="image", disable=None):
+        size = int(raw.images[i]["width"]), int(raw.images[i]["height"])
+        first, last = int(raw["img_to_first_box"][i]), int(raw["img_to_last_box"][i])
+        rows = slice(first, last + 1) if first >= 0 else slice(0, 0)
+        boxes = np.clip(corners[rows] * (max(size) / BOX_SCALE), 0, [*size, *size])
+        picture = draw_placeholder(size, boxes, raw["labels"][rows, 0], names)
+        path = photos / f"{raw.images[i]['image_id']}.jpg"
+        aside = path.with_name(f".{path.name}.partial")
+        picture.save(aside, "JPEG", quality=90)
+        os.replace(aside, path)
+    return len(missing), len(raw.images) - len(missing)

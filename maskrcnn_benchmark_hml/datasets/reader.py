@@ -15,6 +15,7 @@ from .layout import (
     DICTS_NAME,
     H5_NAME,
     IMAGES_NAME,
+    MAX_ATTRIBUTES,
     TRAIN,
     UNREADABLE_VG_IMAGES,
     ImageRecord,
@@ -33,18 +34,22 @@ ARRAYS: dict[str, tuple[int | None, ...]] = {
     "relationships": (None, 2),
     "predicates": (None, 1),
 }
-"""The arrays every reader needs, with their shapes (None = any length)."""
+"""The arrays every reader needs, with their shapes (None = any length); a file may lack ``attributes``."""
 
 
 @dataclass
 class RawVG:
-    """The files' content, shapes checked, values not yet; see :mod:`.format` for the arrays."""
+    """The files' content, shapes checked, values not yet; see :mod:`.format` for the arrays.
+
+    Without attributes in the h5 file, ``arrays`` has none for every object and ``has_attributes`` is False.
+    """
 
     folder: Path
     arrays: dict[str, np.ndarray]
     attrs: dict[str, object]
     dicts: dict
     images: list[dict]
+    has_attributes: bool = True
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
@@ -76,7 +81,15 @@ def load_raw(folder: Path | str) -> RawVG:
     arrays, attrs = _load_h5(folder / H5_NAME)
     dicts, images = _load_json(folder / DICTS_NAME, dict), _load_json(folder / IMAGES_NAME, list)
     kept = [e for e in images if not isinstance(e, dict) or e.get("image_id") not in UNREADABLE_VG_IMAGES]
-    return RawVG(folder, arrays, attrs, dicts, kept)
+    has_attributes = "attributes" in arrays
+    if not has_attributes:
+        arrays["attributes"] = no_attributes(len(arrays["labels"]))
+    return RawVG(folder, arrays, attrs, dicts, kept, has_attributes)
+
+
+def no_attributes(objects: int) -> np.ndarray:
+    """(objects, 10) the array ``attributes`` of objects that have none."""
+    return np.zeros((objects, MAX_ATTRIBUTES), dtype=np.int64)
 
 
 def read_vocabulary(raw: RawVG) -> Vocabulary:
@@ -180,12 +193,13 @@ def validation_size(n_train: int, stored: int | None = None) -> int:
 def _load_h5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     try:
         with h5py.File(path, "r") as h5:
-            missing = [name for name in ARRAYS if name not in h5]
+            missing = [name for name in ARRAYS if name not in h5 and name != "attributes"]
             if missing:
                 raise HMLError(
                     f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format"
                 )
-            return {name: h5[name][()] for name in ARRAYS if _shape_fits(path, name, h5[name])}, dict(h5.attrs)
+            present = [name for name in ARRAYS if name in h5 and _shape_fits(path, name, h5[name])]
+            return {name: h5[name][()] for name in present}, dict(h5.attrs)
     except (OSError, RuntimeError) as error:
         raise HMLError(
             f"{path} is not a readable HDF5 file, it is cut short or damaged ({error}); copy it again"
@@ -217,6 +231,8 @@ def _load_json(path: Path, kind: type) -> dict | list:
 
 def _names(dicts: dict, kind: str) -> tuple[str, ...]:
     forward, backward = f"idx_to_{kind}", f"{kind}_to_idx"
+    if kind == "attribute" and forward not in dicts and backward not in dicts:
+        return ()  # a vocabulary of the format's older version, without attributes
     for key in (forward, backward):
         if not isinstance(dicts.get(key), dict):
             raise HMLError(f"{DICTS_NAME} has no {key!r}; it must map indices and names in both directions")

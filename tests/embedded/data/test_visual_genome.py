@@ -255,6 +255,22 @@ BAD = {
 }
 
 
+def test_a_file_without_attributes_is_read_as_having_none(tiny_vg, tmp_path, caplog):
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_vg, copy)
+    with h5py.File(copy / FILES["roidb_file"], "r+") as file:
+        del file["attributes"]
+    content = json.loads((copy / FILES["dict_file"]).read_text())
+    del content["attribute_to_idx"]
+    (copy / FILES["dict_file"]).write_text(json.dumps(content))
+    data, whole = dataset(copy), dataset(tiny_vg)
+    assert "has no attributes; every object is read as having none" in caplog.text
+    assert data.ind_to_attributes == ["__background__"] and len(data) == len(whole)
+    for one, other in zip(data.gt_attributes, whole.gt_attributes):
+        assert one.shape == other.shape and not one.any()
+    assert data.get_groundtruth(0).get_field("attributes").shape[1] == 10
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files_are_named(tiny_vg, tiny_cfg, tmp_path, monkeypatch, name):
     spoil, sentence = BAD[name]

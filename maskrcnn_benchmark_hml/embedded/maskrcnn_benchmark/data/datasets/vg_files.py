@@ -7,6 +7,7 @@ no Python loop over relations, and forked loader workers share the memory.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import numpy as np
 
 from maskrcnn_benchmark_hml.datasets.format import validation_size
 from maskrcnn_benchmark_hml.datasets.layout import UNREADABLE_VG_IMAGES
+from maskrcnn_benchmark_hml.datasets.reader import no_attributes
 from maskrcnn_benchmark_hml.errors import HMLError
 
 BOX_SCALE = 1024
@@ -27,7 +29,8 @@ BOX_SCALE = 1024
 BACKGROUND = "__background__"
 
 _PER_IMAGE = ("split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel")
-_PER_BOX = ("labels", "attributes", f"boxes_{BOX_SCALE}")
+_PER_BOX = ("labels", f"boxes_{BOX_SCALE}")
+_ATTRIBUTES = "attributes"  # per box too, but a file may lack it
 _PER_RELATION = ("relationships", "predicates")
 
 
@@ -103,7 +106,12 @@ def read_annotations(
         _check_ranges(start, end, num_rels, image_index, "relation", path)
         # Only the rows between the split's first and last image are read.
         low, high = int(first_box.min(initial=num_boxes)), int(end_box.max(initial=0))
-        labels, attributes, boxes = (file[name][low : max(low, high)] for name in _PER_BOX)
+        labels, boxes = (file[name][low : max(low, high)] for name in _PER_BOX)
+        if _ATTRIBUTES in file:
+            attributes = file[_ATTRIBUTES][low : max(low, high)]
+        else:
+            logging.getLogger(__name__).warning("%s has no attributes; every object is read as having none", path)
+            attributes = no_attributes(len(labels))
         low_rel, high_rel = int(start[count > 0].min(initial=num_rels)), int(end.max(initial=0))
         relationships, predicates = (file[name][low_rel : max(low_rel, high_rel)] for name in _PER_RELATION)
     first_box, end_box = first_box - low, end_box - low
@@ -148,6 +156,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             if missing:
                 raise HMLError(f"{path} lacks the array {missing[0]!r}; check it with: hml data check {path.parent}")
             for names in (_PER_IMAGE, _PER_BOX, _PER_RELATION):
+                names = (*names, _ATTRIBUTES) if names == _PER_BOX and _ATTRIBUTES in file else names
                 sizes = {name: len(file[name]) for name in names}
                 if len(set(sizes.values())) > 1:
                     raise HMLError(f"{path} has arrays of different lengths, {sizes}; write the file again")
@@ -223,6 +232,8 @@ def read_vocabulary(dict_file: str | Path) -> tuple[list[str], list[str], list[s
     content = read_json(dict_file)
     names = []
     for key in ("label_to_idx", "predicate_to_idx", "attribute_to_idx"):
+        if isinstance(content, dict) and key == "attribute_to_idx":
+            content.setdefault(key, {})  # the format's older version has no attributes
         if not isinstance(content, dict) or key not in content:
             raise HMLError(f"{dict_file} lacks {key!r}; it must be a vocabulary file of a Visual Genome split")
         index = {**content[key], BACKGROUND: 0}

@@ -223,7 +223,7 @@ def run_demo(args: argparse.Namespace) -> int:
     try:
         demo, model = _demo(args, data)
         lengths = {LABELS[run]: n for run, n in demo.lengths().items()}
-        facts = [describe_budget(demo.budget, lengths), demo.trees.describe(demo.layers)]
+        facts = [describe_budget(demo.budget, lengths), demo.trees.describe(demo.layers, demo.profile)]
         cells = demo.cells()
         for line in facts:
             print(line, file=sys.stderr)
@@ -268,6 +268,7 @@ def _demo(args: argparse.Namespace, data: Path) -> tuple[Demo, str]:
     out = args.out if (predictor, task) == ("motifs", "predcls") else args.out / f"{predictor}-{task}"
     detector = args.detector
     if detector is None and task != "predcls":
+        DataTrees(tree, data, out).describe(common["layers"], args.profile)  # what is wrong with the tree shows first
         detector = prepare_detector(data, args.out)
     config, words = run_overrides(predictor, task, data, detector=detector)
     words = words if detector is not None else (*words, *SMALL_HEAD)

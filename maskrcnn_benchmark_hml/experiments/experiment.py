@@ -25,7 +25,7 @@ from .cell import CellFailed, CellResult, data_digest
 from .demo import prepare_data, prepare_detector
 from .grid import Grid
 from .grid_file import grid_names, load_grid
-from .grid_runs import GridRun, Options, run_lengths, test_runs, training_runs
+from .grid_runs import GridRun, Options, check_trees, run_lengths, test_runs, training_runs
 from .results import Row, by_label, grouped, merged_table, read_rows, recall_table, tasks_table, write_results
 from .series import run_cells
 from .tree_choice import HELP, HELP_VECTORS, TreeChoice
@@ -111,7 +111,8 @@ def run_experiment(args: argparse.Namespace) -> int:
         data, args.out, args.profile, args.split, args.iterations or grid.iterations,
         tuple(range(args.seeds or grid.seeds)), args.budget, tree,
     )
-    print(described_budget(grid, options), options.trees.describe(2), sep="\n", file=sys.stderr)
+    check_trees(grid, options)
+    print(described_budget(grid, options), described_tree(options), sep="\n", file=sys.stderr)
     done, failures = run_grid(grid, options, args.jobs)
     name = "mini-vg" if args.data is None else args.data.resolve().name
     parts = [grid.name, name, args.split, *args.predictors, *args.tasks, *(["quick"] if args.quick else []),
@@ -213,6 +214,11 @@ def described_budget(grid: Grid, options: Options) -> str:
     )
 
 
+def described_tree(options: Options) -> str:
+    """The tree of the HML runs of which neither the cell nor its profile has another."""
+    return f"{options.trees.describe(2)[:-1]}; where neither the cell nor its profile has another."
+
+
 def _page(
     grid: Grid, options: Options, rows: Sequence[Row], done: Sequence[tuple[GridRun, CellResult]],
     failures: Sequence[CellFailed], command: str,
@@ -229,7 +235,7 @@ def _page(
         + (", mean +- standard deviation over seeds" if len(seeds) > 1 else "") + "; Mean@50 is the mean of R@50 and "
         "mR@50. Minutes are wall time of training and test, with other runs beside it.",
         described_budget(grid, options),
-        options.trees.describe(2),
+        described_tree(options),
     ]
     for (predictor, task), some in _tables(rows).items():
         minutes: dict[str, list[float]] = {}

@@ -166,6 +166,13 @@ def _tree(cell: GridCell, profile: str, options: Options) -> dict[str, str]:
     return trees.overrides(cell.layers, profile)
 
 
+def check_trees(grid: Grid, options: Options) -> None:
+    """HMLError if the tree of a cell cannot be made; called before anything is trained."""
+    for cell in grid.cells:
+        if cell.staged and not cell.after:
+            _tree(cell, _profile(cell, options), options)
+
+
 def _named_tree(cell: GridCell, names: Sequence[str]) -> PredicateTree:
     tree = find_tree(grid_folder() / "trees", f"*_{cell.tree}.json", names)
     if tree is None:

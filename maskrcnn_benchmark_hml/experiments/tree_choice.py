@@ -1,4 +1,7 @@
-"""Which predicate tree the HML runs of a demo or grid have, for any vocabulary."""
+"""Which predicate tree the HML runs of a demo or grid have, for any vocabulary.
+
+What knows trees is imported where it is used: it takes seconds, and `--help` needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yacs.config import CfgNode
 
 from ..config import add_hml_config, merge_profile
 from ..errors import HMLError
-from ..method.tree import BACKGROUND, RELEASED_BOUNDARIES, PredicateTree, build_clustered_tree, build_frequency_tree
 from ..resources import config_root
-from ..training.trees import find_tree
+
+if TYPE_CHECKING:
+    from ..method.tree import PredicateTree
 
 BUILDERS = ("clustered", "frequency")
 HELP = (
@@ -42,11 +47,21 @@ class TreeChoice:
             raise HMLError(f"--tree is {self.which!r}; give an existing tree file, clustered or frequency")
         if self.vectors is not None and not self.vectors.is_file():
             raise HMLError(f"there are no word vectors {self.vectors}; give an existing file to --vectors")
+        self.load()
+
+    def load(self) -> PredicateTree | None:
+        """The tree of the file; None where the choice is none."""
+        if self.which in ("", *BUILDERS):
+            return None
+        from ..method.tree import PredicateTree
+
+        return PredicateTree.load(self.which)
 
     @property
     def layers(self) -> int | None:
         """The number of layers of a given tree file; None without one."""
-        return None if self.which in ("", *BUILDERS) else PredicateTree.load(self.which).num_layers
+        tree = self.load()
+        return None if tree is None else tree.num_layers
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,9 @@ class DataTrees:
         Raises:
             HMLError: no such tree can be made of this vocabulary, or a stage would have nothing to learn.
         """
-        if not self.choice.which and (self._profile_builds(profile, layers) or (layers == 2 and self.shipped)):
+        if self._profile_boundaries(profile, layers) is not None or (
+            layers == 2 and not self.choice.which and self.shipped is not None
+        ):
             return {}
         return {"HML.TREE.FILE": str(self.saved(self.tree(layers)))}
 
@@ -87,15 +104,17 @@ class DataTrees:
 
     def tree(self, layers: int) -> PredicateTree:
         """The tree that was asked for, with that many layers."""
+        from ..method.tree import BACKGROUND, build_clustered_tree
+
         names, kind = self.names, self.kind
         if kind == "shipped":
             return self.shipped.with_layers(layers)
         if kind == "file":
-            tree = PredicateTree.load(self.choice.which)
+            tree = self.choice.load()
             tree.check_vocabulary([BACKGROUND, *names])
             tree = tree.with_layers(layers)
         elif kind == "clustered":
-            from ..method.vectors import load_vectors  # seconds to import
+            from ..method.vectors import load_vectors
 
             words = {word for name in names for word in name.split()}
             vectors = load_vectors(str(self.choice.vectors), words=words)
@@ -116,18 +135,28 @@ class DataTrees:
 
     def frequency_tree(self, layers: int) -> PredicateTree:
         """The released code's split by frequency rank, its boundaries scaled to this vocabulary's size."""
-        boundaries = frequency_boundaries(self._occurring(), layers)
+        return self._by_frequency(frequency_boundaries(self._occurring(), layers))
+
+    def _by_frequency(self, boundaries: Sequence[int]) -> PredicateTree:
+        from ..method.tree import build_frequency_tree
+
         return build_frequency_tree(self.names, self.counts, boundaries=boundaries)
 
     def released_boundaries(self, layers: int) -> tuple[int, ...]:
         """The released code's boundaries, scaled only if a vocabulary without a shipped tree is too small for them."""
+        from ..method.tree import RELEASED_BOUNDARIES
+
         released = RELEASED_BOUNDARIES[layers]
         if self.shipped is not None or not released or released[-1] < self._occurring():
             return released
         return frequency_boundaries(self._occurring(), layers)
 
-    def describe(self, layers: int) -> str:
-        """Which tree it is and the predicates of its layers, in one line."""
+    def describe(self, layers: int, profile: str = "paper") -> str:
+        """Which tree an HML run has and the predicates of its layers, in one line."""
+        boundaries = self._profile_boundaries(profile, layers)
+        if boundaries is not None:
+            tree = self._by_frequency(boundaries)
+            return f"Predicate tree: by frequency, as the profile {profile} builds it; {_layers_line(tree)}."
         tree = self.tree(layers)
         said = {
             "shipped": "the shipped one of this vocabulary",
@@ -155,15 +184,19 @@ class DataTrees:
     @cached_property
     def shipped(self) -> PredicateTree | None:
         """The first tree of configs/trees/ that has exactly these predicates."""
+        from ..training.trees import find_tree
+
         return find_tree(config_root() / "trees", "*.json", self.names)
 
-    def _profile_builds(self, profile: str, layers: int) -> bool:
-        """Whether the profile builds a tree of its own that this vocabulary has enough predicates for."""
+    def _profile_boundaries(self, profile: str, layers: int) -> tuple[int, ...] | None:
+        """The boundaries of the tree that the profile builds, if it is used: nothing else was chosen, and it fits."""
         cfg = add_hml_config(CfgNode())
         merge_profile(cfg, profile)
-        if cfg.HML.TREE.BUILDER != "frequency" or len(cfg.HML.TREE.BOUNDARIES) != layers - 1:
-            return False
-        return self.shipped is not None or cfg.HML.TREE.BOUNDARIES[-1] < self._occurring()
+        boundaries = tuple(cfg.HML.TREE.BOUNDARIES)
+        if self.choice.which or cfg.HML.TREE.BUILDER != "frequency" or len(boundaries) != layers - 1:
+            return None
+        fits = self.shipped is not None or not boundaries or boundaries[-1] < self._occurring()
+        return boundaries if fits else None
 
     def _occurring(self) -> int:
         """Predicates that occur in the training split."""
@@ -179,6 +212,8 @@ def frequency_boundaries(predicates: int, layers: int) -> tuple[int, ...]:
     Raises:
         HMLError: too few predicates, or no released split has that many layers.
     """
+    from ..method.tree import RELEASED_BOUNDARIES
+
     if layers not in RELEASED_BOUNDARIES:
         raise HMLError(f"a frequency tree has 1 to {max(RELEASED_BOUNDARIES)} layers, not {layers}")
     if predicates < layers:

@@ -29,8 +29,10 @@ def cluster_predicates(
         Groups in the order of their first members, members in the order given.
 
     Raises:
-        HMLError: a word or a predicate without vector, or with the zero vector, which has no direction.
+        HMLError: words without vector (all of them are named), a predicate of which every word is skipped, or one with
+            the zero vector, which has no direction.
     """
+    _check_words(order, vectors, skip_words)
     groups: list[list[str]] = []
     representatives: list[np.ndarray] = []
     for name in order:
@@ -48,6 +50,24 @@ def cluster_predicates(
             groups.append([name])
             representatives.append(v)
     return groups
+
+
+def _check_words(order: Sequence[str], vectors: WordVectors, skip_words: Collection[str]) -> None:
+    """HMLError that names every word without a vector, each with the first predicate that has it."""
+    missing: dict[str, str] = {}
+    for name in order:
+        for word in name.split():
+            if word not in skip_words and word not in vectors:
+                missing.setdefault(word, name)
+    if not missing:
+        return
+    words = ", ".join(f"{word!r} of {name!r}" for word, name in missing.items())
+    is_one = len(missing) == 1
+    raise HMLError(
+        f"{len(missing)} word{'' if is_one else 's'} of the predicates {'has' if is_one else 'have'} no vector in "
+        f"{vectors.name}: {words}; skip {'it' if is_one else 'them'} (--skip-words {' '.join(missing)}) or use vectors "
+        f"that have {'it' if is_one else 'them'}"
+    )
 
 
 def check_overrides(

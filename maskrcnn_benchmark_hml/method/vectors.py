@@ -69,8 +69,8 @@ def embed_phrase(vectors: WordVectors, text: str, skip_words: Collection[str] = 
     unknown = [word for word in words if word not in vectors]
     if unknown:
         raise HMLError(
-            f"the word {unknown[0]!r} of predicate {text!r} has no vector in {vectors.name}; "
-            f"skip it (--skip-words {unknown[0]}) or use vectors that have it"
+            f"predicate {text!r} has words without a vector in {vectors.name}: {', '.join(map(repr, unknown))}; "
+            f"skip them (--skip-words {' '.join(unknown)}) or use vectors that have them"
         )
     if not words:
         raise HMLError(f"predicate {text!r} has no vector in {vectors.name}: all its words are skipped")
@@ -167,7 +167,10 @@ def _read_glove(file: BinaryIO, path: Path, words: frozenset[str] | None) -> tup
         index[word] = len(rows)
         rows.append(np.array(fields[-dim:], dtype=np.float32))
     if not rows:
-        raise HMLError(f"{path} holds no vector" + (" of the words asked for" if dim else "") + "; fetch it again")
+        if dim:
+            some = ", ".join(sorted(words)[:10]) + (", ..." if len(words) > 10 else "")
+            raise HMLError(f"{path} has none of the {len(words)} words asked for ({some}); use other vectors")
+        raise HMLError(f"{path} holds no vector; fetch it again")
     return index, np.stack(rows)
 
 

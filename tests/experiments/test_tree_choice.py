@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.experiments import tree_choice
 from maskrcnn_benchmark_hml.experiments.tree_choice import DataTrees, TreeChoice, frequency_boundaries
 from maskrcnn_benchmark_hml.method.tree import PredicateTree, build_frequency_tree
 
@@ -58,8 +59,13 @@ def test_a_predicate_that_training_never_shows_makes_no_layer(tmp_path):
 def test_a_profile_that_builds_its_tree_keeps_it_where_it_fits(tmp_path, monkeypatch):
     found = trees(tmp_path)
     assert used(found, 2, "tuned").num_layers == 2  # its 15 predicates of layer 1 are more than there are
-    monkeypatch.setattr(DataTrees, "_occurring", lambda self: 16)
+    assert "layered by frequency alone" in found.describe(2, "tuned")
+    monkeypatch.setattr(tree_choice, "merge_profile", lambda cfg, profile: cfg.merge_from_list(
+        ["HML.TREE.BUILDER", "frequency", "HML.TREE.BOUNDARIES", "(2,)"]))
     assert found.overrides(2, "tuned") == {}
+    assert "by frequency, as the profile tuned builds it; layer 1: 2 predicates (on, of)" in found.describe(2, "tuned")
+    chosen = DataTrees(TreeChoice("frequency"), tmp_path / "data", tmp_path / "trees")
+    assert used(chosen, 2, "tuned").layers["of"] == 2
 
 
 def test_a_tree_of_another_vocabulary_is_refused(tmp_path):

@@ -260,7 +260,11 @@ def test_bad_settings_are_named(changes, words):
 @pytest.mark.parametrize(
     ("predicates", "counts", "words"),
     [
-        ((*PREDICATES, "fly over"), {**COUNTS, "fly over": 1}, "the word 'fly' of predicate 'fly over' has no vector"),
+        ((*PREDICATES, "fly on"), {**COUNTS, "fly on": 1}, "1 word of the predicates has no vector in toy: "
+         r"'fly' of 'fly on'; skip it \(--skip-words fly\)"),
+        ((*PREDICATES, "fly on", "co-storage with"), {**COUNTS, "fly on": 2, "co-storage with": 1},
+         "3 words of the predicates have no vector in toy: 'fly' of 'fly on', 'co-storage' of 'co-storage with', "
+         r"'with' of 'co-storage with'; skip them \(--skip-words fly co-storage with\)"),
         (PREDICATES, {"on": 1}, "no count for the predicate 'above'"),
         (PREDICATES, {**COUNTS, "fly": 1}, "count for 'fly'"),
         (PREDICATES, {**COUNTS, "on": 1.5}, "count of 'on' is 1.5"),

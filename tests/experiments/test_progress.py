@@ -111,6 +111,15 @@ def test_without_a_terminal_few_plain_lines_are_printed():
     assert progress.lines(0.0) == ["1 of 1 runs done"]
 
 
+def test_a_cell_that_trains_longer_than_the_others_is_shown_so():
+    progress = SeriesProgress(2, 2, 10, stream=io.StringIO())
+    progress.begin("HML", 15)
+    progress.begin("baseline")
+    for name in ("HML", "baseline"):
+        progress.update(name, bar(5, 15 if name == "HML" else 10))
+    assert [line.split("  ")[1] for line in progress.lines(1.0)[:2]] == ["train 5/15", "train 5/10"]
+
+
 def test_on_a_terminal_the_lines_are_redrawn_and_wiped(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

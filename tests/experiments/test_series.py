@@ -36,6 +36,18 @@ def test_a_runs_warning_stands_below_its_figures(make_cell, capsys):
         assert sum("its last warning" in line for line in lines) == 1
 
 
+def test_each_cell_shows_its_own_iterations(make_cell, monkeypatch):
+    begun = []
+    begin = series.SeriesProgress.begin
+    monkeypatch.setattr(
+        series.SeriesProgress, "begin", lambda self, *words: begun.append(words) or begin(self, *words)
+    )
+    one, two = cells(make_cell, "fine", "fine")
+    longer = dataclasses.replace(two, overrides=(*two.overrides, "SOLVER.MAX_ITER", "15"))
+    series.run_cells([one, longer], 10, jobs=1)
+    assert begun == [("c0", None), ("c1", 15)]
+
+
 @pytest.mark.parametrize("jobs, threads", [(1, "6"), (2, "3"), (8, "3")])
 def test_the_cores_are_shared_evenly(make_cell, monkeypatch, jobs, threads):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -2,13 +2,15 @@
 
     python benchmarks/step_cost.py [--repeats N] [--naive-repeats N] [--threads N] [--scale S]
 
-Four ways of doing the same work on the same tensors, in one run (P = 28,769,453 float32 numbers in 62 tensors, the
+Five ways of doing the same work on the same tensors, in one run (P = 28,769,453 float32 numbers in 62 tensors, the
 size that the authors' code reports):
 
-  hml           this package: ImportanceTracker and ModelReconstruction, flat vectors walked in 32k blocks
+  hml           this package: ImportanceTracker (one term of eq. 9 per step) and ModelReconstruction, flat vectors
+                walked in 32k blocks
+  hml, step     the same under HML.IMPORTANCE.EFFECTIVE step: first the sum that says whether the loss rises
   authors       the authors' sequence of operations: each quantity (theta for MR, theta before, squared gradients,
                 gradients, theta after) grown by one torch.cat per tensor; MR through autograd; clamps by mask;
-                importance closed at every step
+                one term of the importance per step
   concatenated  the same with a single torch.cat per quantity
   copy          a plain copy of P numbers: what memory alone allows
 
@@ -28,8 +30,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from maskrcnn_benchmark_hml.method.importance import ImportanceTracker
 from maskrcnn_benchmark_hml.method.reconstruction import ModelReconstruction
+from maskrcnn_benchmark_hml.method.tracker import ImportanceTracker
 
 TENSORS = 62
 NUMEL = 28_769_453
@@ -76,8 +78,8 @@ class Problem:
 class Hml:
     """The package's way."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.tracker = ImportanceTracker(problem.named)
+    def __init__(self, problem: Problem, effective: str = "parameter") -> None:
+        self.tracker = ImportanceTracker(problem.named, effective=effective)
         self.mr = ModelReconstruction(problem.named, problem.star, problem.fisher, problem.omega, lam=0.5)
 
     def before_step(self) -> None:
@@ -178,6 +180,7 @@ def main() -> None:
     problem = Problem(args.scale)
     ways: list[tuple[str, Callable[[], Hml | Naive], int, int]] = [
         ("hml", lambda: Hml(problem), args.repeats, 3),
+        ("hml, step", lambda: Hml(problem, "step"), args.repeats, 3),
         ("concatenated", lambda: Naive(problem, join), args.naive_repeats, 1),
         ("authors", lambda: Naive(problem, grow), args.naive_repeats, 1),
     ]
@@ -188,7 +191,7 @@ def main() -> None:
             median[name] = statistics.median(time_steps(problem, make(), repeats, warmup, bar))
     print(f"P = {problem.numel:,} in {len(problem.params)} tensors, {args.threads} threads, median of one step")
     print(f"{'way':<14}{'ms':>10}{'x hml':>10}{'x copy':>10}")
-    for name in ("copy", "hml", "concatenated", "authors"):
+    for name in ("copy", "hml", "hml, step", "concatenated", "authors"):
         ms = 1000 * median[name]
         print(f"{name:<14}{ms:>10.1f}{median[name] / median['hml']:>10.2f}{median[name] / median['copy']:>10.1f}")
     result = {

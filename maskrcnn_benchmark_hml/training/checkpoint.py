@@ -107,7 +107,7 @@ def check_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
         settings: flat, JSON-serialisable.
 
     Raises:
-        HMLError: names the first setting that changed, with both values.
+        HMLError: names the first setting that changed, with both values, or that only one of the two knows.
     """
     path = Path(folder) / "settings.json"
     text = json.dumps(settings, indent=1, sort_keys=True)
@@ -117,6 +117,13 @@ def check_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
         except ValueError as error:
             raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
         new = json.loads(text)
+        unpaired = sorted(set(old) ^ set(new))
+        if unpaired:
+            how = "without" if unpaired[0] in new else "with"
+            raise HMLError(
+                f"{folder} was begun {how} the setting {unpaired[0]}, by another version of hml or of the "
+                "benchmark; choose another OUTPUT_DIR, or go on with that version"
+            )
         for name in sorted(set(old) | set(new)):
             if old.get(name) != new.get(name):
                 raise HMLError(

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ..errors import HMLError
-from ..method.importance import ImportanceTracker
 from ..method.losses import class_balanced_loss, class_balanced_weights, concept_reconstruction
 from ..method.memory import StageMemory
 from ..method.reconstruction import ModelReconstruction
+from ..method.tracker import ImportanceTracker
 from .data import StageData
 from .stages import Stage
 from .teacher import Teacher
@@ -84,6 +84,7 @@ class HML:
         self.tracker = ImportanceTracker(
             named, fisher_mode=self.hml.FISHER.MODE, ema=self.hml.FISHER.EMA, interval=self.hml.IMPORTANCE.INTERVAL,
             eps=self.hml.IMPORTANCE.EPS, contribution=self.hml.IMPORTANCE.CONTRIBUTION,
+            effective=self.hml.IMPORTANCE.EFFECTIVE,
         )
         _log.info("HML: F, Omega and MR act on %d tensors, P = %s parameters under %s", len(named), f"{count:,}",
                   self._prefix + " and ".join(sorted({n.split(".")[0] for n in self._tracked_names})))

@@ -37,6 +37,7 @@ def write_at_stage_end() -> None:
             "parameters": parameters,
             "moved": max(float((parameters[name] - first[name]).abs().max()) for name in parameters),
             "fisher": fisher, "omega": omega, "steps": self.hml.tracker.steps, "world": self.world,
+            "rising": self.hml.tracker.rising_steps,
         }
         folder = Path(os.environ["HML_RANK_FILES"])
         torch.save(state, folder / f"stage{self.stage.index}.rank{self.rank}.pt")

@@ -100,6 +100,7 @@ def assert_identical_on_both_ranks(files: Path) -> None:
     for stage in (1, 2):
         first, second = (state(files, stage, rank) for rank in (0, 1))
         assert first["steps"] == second["steps"] == STEPS and first["world"] == second["world"] == 2
+        assert first["rising"] == second["rising"]
         for part in ("parameters", "fisher", "omega"):
             assert first[part].keys() == second[part].keys()
             assert all(torch.equal(first[part][name], second[part][name]) for name in first[part]), (stage, part)

@@ -17,7 +17,7 @@ BAD, LAST = 3, 5
 
 @pytest.fixture
 def states(monkeypatch):
-    """Parameters, F and the contributions to Omega before each forward of stage 2."""
+    """Parameters, F and Omega_raw before each forward of stage 2."""
     seen: dict[int, dict[str, torch.Tensor]] = {}
     original = attach.StageDriver._before_forward
 
@@ -25,7 +25,7 @@ def states(monkeypatch):
         if model.training and self.stage.index == 2:
             tracker = self.hml.tracker.state_dict()
             state = {f"parameter {name}": p.detach().clone() for name, p in model.named_parameters()}
-            state.update({name: tracker[name].clone() for name in ("fisher", "contributions", "start")})
+            state.update({name: tracker[name].clone() for name in ("fisher", "raw")})
             seen[self.iteration + 1] = {**state, "steps": torch.tensor(tracker["steps"])}
         return original(self, model, inputs)
 
@@ -67,6 +67,6 @@ def test_the_step_is_not_done(tiny_vg, tmp_path, monkeypatch, states, dtype, par
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     for earlier in (BAD - 1, BAD + 1):  # the steps around it are done
         moved = {name for name in before if not torch.equal(states[earlier][name], states[earlier + 1][name])}
-        assert {"fisher", "contributions", "steps"} < moved and any(name.startswith("parameter") for name in moved)
+        assert {"fisher", "raw", "steps"} < moved and any(name.startswith("parameter") for name in moved)
     final = torch.load(tmp_path / "out" / "model_final.pth", map_location="cpu", weights_only=False)["model"]
     assert all(bool(torch.isfinite(t).all()) for t in final.values() if t.is_floating_point())

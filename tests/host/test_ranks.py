@@ -19,7 +19,7 @@ def pinned_vg(tmp_path_factory) -> Path:
 
 
 def words(data: Path, out: Path) -> list[str]:
-    extra = ("SOLVER.BASE_LR", "0.001", "SOLVER.WARMUP_ITERS", "5")
+    extra = ("SOLVER.BASE_LR", "0.001", "SOLVER.WARMUP_ITERS", "5", "HML.IMPORTANCE.EFFECTIVE", "step")
     return ["--data", str(data), SCRIPT, "--config-file", str(CONFIG), *pinned_options(out, *extra)]
 
 

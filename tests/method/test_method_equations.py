@@ -14,7 +14,6 @@ import torch
 
 from maskrcnn_benchmark_hml.method.clustering import cluster_predicates
 from maskrcnn_benchmark_hml.method.importance import (
-    ImportanceTracker,
     fisher_update,
     importance_raw,
     normalise_importance,
@@ -24,6 +23,7 @@ from maskrcnn_benchmark_hml.method.importance import (
 )
 from maskrcnn_benchmark_hml.method.losses import class_balanced_loss, class_balanced_weights, concept_reconstruction
 from maskrcnn_benchmark_hml.method.reconstruction import ModelReconstruction, mr_value, mr_weights
+from maskrcnn_benchmark_hml.method.tracker import ImportanceTracker
 from maskrcnn_benchmark_hml.method.vectors import WordVectors, embed_phrase
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}

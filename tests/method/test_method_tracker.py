@@ -10,8 +10,8 @@ import torch
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method import flat
-from maskrcnn_benchmark_hml.method.importance import ImportanceTracker
 from maskrcnn_benchmark_hml.method.reconstruction import ModelReconstruction, mr_weights
+from maskrcnn_benchmark_hml.method.tracker import ImportanceTracker
 
 
 def make(seed=0, dtype=torch.float32):
@@ -23,9 +23,11 @@ def make(seed=0, dtype=torch.float32):
 
 
 def set_gradients(named, step):
-    generator = torch.Generator().manual_seed(1000 + step)
+    turns = step % 3 == 2  # back on the step before, against the momentum: the loss rises
+    generator = torch.Generator().manual_seed(1000 + step - turns)
+    scale = -0.05 if turns else 0.1
     for name, p in named:
-        p.grad = None if name == "idle" else torch.randn(p.shape, generator=generator, dtype=p.dtype) * 0.1
+        p.grad = None if name == "idle" else torch.randn(p.shape, generator=generator, dtype=p.dtype) * scale
 
 
 def run(named, optimizer, tracker, steps):
@@ -57,22 +59,23 @@ def test_blocks_do_not_change_a_bit(monkeypatch):
     assert all(equal(a, b) for a, b in zip(*results))
 
 
-@pytest.mark.parametrize("interval", [0, 3])
-def test_continuation_is_bit_identical(block, interval):
+@pytest.mark.parametrize(("interval", "effective"), [(0, "parameter"), (1, "parameter"), (1, "step"), (3, "step")])
+def test_continuation_is_bit_identical(block, interval, effective):
     named, optimizer = make()
-    tracker = ImportanceTracker(named, interval=interval)
+    tracker = ImportanceTracker(named, interval=interval, effective=effective)
     run(named, optimizer, tracker, range(10))
-    expected = tracker.finish()
+    expected, rising = tracker.finish(), tracker.rising_steps
+    assert (rising > 0) == (effective == "step")
     for stop in range(10):
         named, optimizer = make()
-        tracker = ImportanceTracker(named, interval=interval)
+        tracker = ImportanceTracker(named, interval=interval, effective=effective)
         run(named, optimizer, tracker, range(stop))
         file = io.BytesIO()
         torch.save({"tracker": tracker.state_dict(), "theta": dict(named), "optimizer": optimizer.state_dict()}, file)
         file.seek(0)
         saved = torch.load(file, weights_only=True)
         named, optimizer = make(seed=5)
-        tracker = ImportanceTracker(named, interval=interval)
+        tracker = ImportanceTracker(named, interval=interval, effective=effective)
         with torch.no_grad():
             for name, p in named:
                 p.copy_(saved["theta"][name])
@@ -80,13 +83,14 @@ def test_continuation_is_bit_identical(block, interval):
         tracker.load_state_dict(saved["tracker"])
         assert tracker.steps == stop
         run(named, optimizer, tracker, range(stop, 10))
-        assert all(equal(a, b) for a, b in zip(expected, tracker.finish()))
+        assert all(equal(a, b) for a, b in zip(expected, tracker.finish())) and tracker.rising_steps == rising
 
 
+@pytest.mark.parametrize("interval", [0, 1, 2])
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan"), 1e30])
-def test_a_step_with_a_bad_gradient_leaves_no_trace(block, bad):
+def test_a_step_with_a_bad_gradient_leaves_no_trace(block, bad, interval):
     named, optimizer = make()
-    tracker = ImportanceTracker(named)
+    tracker = ImportanceTracker(named, interval=interval)
     run(named, optimizer, tracker, range(3))
     before = copy.deepcopy(tracker.state_dict())
     set_gradients(named, 3)
@@ -94,7 +98,7 @@ def test_a_step_with_a_bad_gradient_leaves_no_trace(block, bad):
     assert tracker.record_gradients() is False
     after = tracker.state_dict()
     assert after["steps"] == before["steps"] == 3
-    assert all(torch.equal(before[k], after[k]) for k in ("fisher", "contributions", "start"))
+    assert all(torch.equal(v, after[k]) for k, v in before.items() if torch.is_tensor(v))
     with pytest.raises(HMLError, match="record_gradients"):
         tracker.record_step()
     run(named, optimizer, tracker, range(4, 6))
@@ -235,7 +239,10 @@ def test_mr_skips_parameters_without_gradient_and_keeps_theta_star_by_reference(
         ({"ema": 0.0}, "EMA is 0.0"),
         ({"ema": 1.5}, "EMA is 1.5"),
         ({"interval": -1}, "interval is -1"),
-        ({"eps": 0.0}, "eps 0.0"),
+        ({"eps": 0.0}, "eps of eq. 9 is 0.0; in float32"),
+        ({"eps": 1e-300}, "eps of eq. 9 is 1e-300; in float32"),
+        ({"eps": float("inf")}, "eps of eq. 9 is inf"),
+        ({"effective": "loss"}, "effective step 'loss'"),
         ({"contribution": "uphill"}, "contribution 'uphill'"),
     ],
 )
@@ -263,7 +270,11 @@ def test_bad_parameters_are_named():
         (lambda s: s["settings"].update(eps=1.0), "eps = 1.0"),
         (lambda s: s["shapes"].update({"a.bias": [41]}), "first: a.bias"),
         (lambda s: s["shapes"].pop("idle"), "first: idle"),
-        (lambda s: s.update(start=torch.zeros(3)), "start vector of a wrong length"),
+        (lambda s: s.update(raw=torch.zeros(3)), "raw vector of a wrong length"),
+        (lambda s: s.pop("settings"), "lacks settings"),
+        (lambda s: s["settings"].update(interval=0), "interval = 0, now it is 1"),
+        # As written before there was a choice of what an effective step is.
+        (lambda s: s["settings"].pop("effective"), "by another version of hml .setting effective."),
     ],
 )
 def test_a_state_that_does_not_fit_is_named_and_changes_nothing(change, words):
@@ -275,7 +286,8 @@ def test_a_state_that_does_not_fit_is_named_and_changes_nothing(change, words):
     change(state)
     with pytest.raises(HMLError, match=words):
         tracker.load_state_dict(state)
-    assert all(torch.equal(before[k], tracker.state_dict()[k]) for k in ("fisher", "contributions", "start"))
+    after = tracker.state_dict()
+    assert after["steps"] == 2 and all(torch.equal(v, after[k]) for k, v in before.items() if torch.is_tensor(v))
 
 
 @pytest.mark.parametrize(

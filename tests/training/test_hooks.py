@@ -52,6 +52,35 @@ def test_mr_settings_reach_the_gradient(reduction, factor):
     torch.testing.assert_close(head.predictor.weight.grad, 0.5 * factor * head.predictor.weight.detach())
 
 
+@pytest.mark.parametrize("effective", ["parameter", "step"])
+def test_a_stage_hands_on_eq9_as_printed(effective):
+    cfg = add_hml_config(CfgNode()).HML
+    cfg.IMPORTANCE.EFFECTIVE = effective
+    head = nn.Module()
+    head.predictor = nn.Linear(3, 2)
+    hml = HML(cfg, stage(index=1), None)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_parameters(head)
+    hml.on_data(StageData(4, 32, 4, 32, COUNTS))
+    draw = torch.Generator().manual_seed(0)
+    fisher, raw, moves = torch.zeros(2, 3), torch.zeros(2, 3), (-0.1, 0.05, -0.2)
+    for t, move in enumerate(moves, 1):
+        head.predictor.bias.grad = torch.zeros(2)
+        head.predictor.weight.grad = g = torch.randn(2, 3, generator=draw)
+        assert hml.on_gradients()
+        before = head.predictor.weight.detach().clone()
+        with torch.no_grad():
+            head.predictor.weight += move * g  # the second step goes uphill, and each parameter with it
+            head.predictor.weight[0, 0] = before[0, 0] + 0.1 * g[0, 0].abs() * (1 if g[0, 0] < 0 else -1)
+        hml.on_step(t)
+        moved = head.predictor.weight.detach() - before
+        fisher = (g * g + (t - 1) * fisher) / t
+        if effective == "parameter" or move < 0:
+            raw += (-g * moved).clamp_min(0) / (fisher / 2 * moved**2)
+    memory = hml.on_stage_end(head, {"seed": 0})
+    torch.testing.assert_close(memory.omega["predictor.weight"], raw, rtol=1e-5, atol=0)
+
+
 def test_a_dead_head_is_named_while_it_trains(caplog):
     cfg = add_hml_config(CfgNode()).HML
     head = nn.Module()

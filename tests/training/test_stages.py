@@ -130,6 +130,11 @@ def test_settings_of_a_folder_are_binding(tmp_path):
     checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 1.0, "labels": [1, 2]})
     with pytest.raises(HMLError, match="begun with HML.CR.WEIGHT = 1.0, now it is 2.0"):
         checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 2.0, "labels": [1, 2]})
+    # A value of None cannot be given back: a setting that one version lacks is said to be just that.
+    with pytest.raises(HMLError, match="was begun without the setting HML.NEW, by another version"):
+        checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 2.0, "HML.NEW": 1, "labels": [1, 2]})
+    with pytest.raises(HMLError, match="was begun with the setting labels, by another version"):
+        checkpoint.check_settings(tmp_path, {"HML.CR.WEIGHT": 1.0})
 
 
 def test_schedule_state_keeps_what_loads_without_code(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..method.memory import StageMemory
+from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import seams
 from .attach import StageDriver, rank_and_world
@@ -60,6 +61,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
             if not last.endswith("model_final.pth"):  # the schedule ended the stage early; hosts save nothing then
                 driver.checkpointer.save("model_final", iteration=driver.iteration)
             handed_on = driver.hml.on_stage_end(driver.head, plan.provenance(stage))
+            write_facts(handed_on.provenance["importance"], stage.memory_file.parent)
             handed_on.save(stage.memory_file)
             _log.info("HML: %s ends after %d iterations; memory %s (digest %s)", stage.title(), driver.iteration,
                       stage.memory_file, handed_on.digest[:12])

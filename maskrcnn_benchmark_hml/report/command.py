@@ -13,7 +13,8 @@ DESCRIPTION = """\
 Prints what test runs measured, one column per run, in percent. RUN is the OUTPUT_DIR of a run, of this package or of
 SGB itself (or the folder inside it that holds the results, or a metrics.json).
 
-  hml report RUN...                  every metric at 20, 50 and 100; by layer where a predicate tree is known
+  hml report RUN...                  every metric at 20, 50 and 100; by layer where a predicate tree is known;
+                                     and how Omega is spread and MR pulls, where a run stored it
   hml report mean-at-k RUN RUN RUN   Mean@K: the mean of R@K and mR@K over PredCls, SGCls and SGDet
   hml report merged RUN...           how much recall of "on", "has" ... comes back when fine predictions ("parked on")
                                      count as their group's coarse predicate
@@ -49,7 +50,7 @@ def add_report_parser(subparsers: Any) -> None:
     add("--per-predicate", action="store_true", help="recall of every predicate too")
     add("--k", type=int, choices=(20, 50, 100), default=50, help="K of --per-predicate (default: %(default)s)")
     add("--task", choices=("predcls", "sgcls", "sgdet"), help="merged: of a run whose files do not tell it")
-    add("--csv", metavar="FILE", help="write all figures as rows: run,task,metric,k,layer,predicate,value")
+    add("--csv", metavar="FILE", help="write all metrics as rows: run,task,metric,k,layer,predicate,value")
     add("--json", metavar="FILE", help="write all figures as JSON, one entry per run")
     parser.set_defaults(handler=run_report)
 
@@ -89,6 +90,7 @@ def _write(args: argparse.Namespace, rows: list, content: Any) -> None:
 
 
 def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
+    from .importance import importance_table
     from .overview import csv_rows, json_entry, metrics_table, predicates_table
     from .runs import load_runs, short_names
 
@@ -98,6 +100,9 @@ def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any
     if args.per_predicate:
         text += f"\n\nR@{args.k} of every predicate, the most frequent first where a tree tells:\n"
         text += predicates_table(names, runs, args.k)
+    importance = importance_table(names, runs)
+    if importance:
+        text += f"\n\nImportance Omega and MR, by stage (docs/metrics.md):\n{importance}"
     rows = [row for run in runs for row in csv_rows(run)]
     return text, rows, [json_entry(run) for run in runs]
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import HMLError
 from ..metrics.matching import KS
 from ..metrics.summary import METRICS, metric_rows
+from .importance import run_facts
 from .runs import TASKS, Run
 from .tables import format_table, layer_recall, percent
 
@@ -80,11 +81,16 @@ def csv_rows(run: Run) -> Iterator[tuple[Any, ...]]:
 
 
 def json_entry(run: Run) -> dict[str, Any]:
-    """The run's metrics.json with ``run`` and, where a tree is known, ``per_layer``: {"mR@50": {"1": ...}}."""
+    """The run's metrics.json with ``run``; where a tree is known, ``per_layer``: {"mR@50": {"1": ...}}; and
+    ``importance``: each stage's importance.json, where the run has them.
+    """
     entry = {"run": run.path, **run.metrics}
     by_layer = _layers(run)
     if by_layer:
         entry["per_layer"] = {f"mR@{k}": {str(n): v for (n, at), v in by_layer.items() if at == k} for k in KS}
+    facts = run_facts(run.folder)
+    if facts:
+        entry["importance"] = facts
     return entry
 
 

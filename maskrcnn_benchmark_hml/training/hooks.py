@@ -14,6 +14,7 @@ from ..method.memory import StageMemory
 from ..method.reconstruction import ModelReconstruction
 from ..method.tracker import ImportanceTracker
 from .data import StageData
+from .importance_facts import importance_facts, log_facts
 from .stages import Stage
 from .teacher import Teacher
 
@@ -200,7 +201,11 @@ class HML:
     def on_stage_end(self, head: nn.Module, provenance: dict) -> StageMemory:
         """What this stage hands to the next."""
         fisher, omega = self.tracker.finish()
-        kept = {"images": self.data.images, "relations": self.data.relations, "steps": self.tracker.steps}
+        pull = None if self.reconstruction is None else self.reconstruction.pull
+        facts = importance_facts(self.stage.index, self.hml, self.tracker, omega, pull)
+        log_facts(self.stage.title(), facts)
+        kept = {"images": self.data.images, "relations": self.data.relations, "steps": self.tracker.steps,
+                "importance": facts}
         weights = {name: t.detach().cpu().clone() for name, t in head.state_dict().items()}
         return StageMemory(self.stage.index, weights, fisher, omega, {**provenance, **kept})
 

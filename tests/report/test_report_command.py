@@ -48,6 +48,35 @@ def test_runs_side_by_side(run, capsys):
     assert [line.split("  ")[0] for line in listed] == ["on", "of", "sitting on", "parked on", "riding", "part of"]
 
 
+def facts(number: int, **changes) -> dict:
+    omega = {"mean": 0.25, "0.05": 0.0, "0.25": 0.125, "0.5": 0.1594, "0.75": 0.375, "0.95": 0.625}
+    return {"stage": number, "steps": 40, "interval": 1, "effective": "parameter", "rising_steps": None,
+            "mr_pull": None, "parameters": 3100000, "important": 3000000, "omega": omega, "largest_share": 0.0625,
+            "largest_thousandth_share": 0.5, "hold_half": 2784, **changes}  # fmt: skip
+
+
+def test_importance_of_each_stage(run, capsys, tmp_path):
+    one, two = run("hml", with_tree=True), run("baseline")
+    for number, changes in ((1, {}), (2, {"effective": "step", "rising_steps": 5, "mr_pull": 1.234e-9})):
+        folder = one / "hml" / f"stage{number}"
+        folder.mkdir()
+        (folder / "importance.json").write_text(json.dumps(facts(number, **changes)))
+    code, out, _ = report(capsys, one, two, "--json", tmp_path / "all.json")
+    assert code == 0 and "Importance Omega and MR, by stage" in out
+    assert row(out, "stage 1: Omega at 5/25/50/75/95 %") == ["0/0.12/0.16/0.38/0.62", "-"]
+    assert row(out, "stage 1: Omega_raw, half is held by") == ["2,784", "of", "3,100,000", "-"]
+    assert row(out, "stage 1: Omega_raw, the largest 0.1 %") == ["50", "%", "-"]
+    assert row(out, "stage 2: steps dropped") == ["12.5", "%", "-"]
+    assert row(out, "stage 2: MR's mean pull") == ["1.23e-09", "-"]
+    assert "stage 1: MR" not in out and "stage 1: steps dropped" not in out
+    entries = json.loads((tmp_path / "all.json").read_text())
+    assert entries[0]["importance"][0] == facts(1) and "importance" not in entries[1]
+    (one / "hml" / "stage1" / "importance.json").write_text('{"stage": 1}')
+    code, out, err = report(capsys, one)
+    assert code and not out and "importance.json lacks figures of a stage" in err
+    assert "Importance" not in report(capsys, two)[1]
+
+
 def test_results_of_sgb_itself(run, sgb_run, capsys):
     ours, sgb = run("ours", "sgcls"), sgb_run("sgb", "sgcls")
     one, two = load_runs([str(ours), str(sgb)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from maskrcnn_benchmark_hml.method.losses import class_balanced_weights
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 from maskrcnn_benchmark_hml.training.data import StageData
 from maskrcnn_benchmark_hml.training.hooks import HML
+from maskrcnn_benchmark_hml.training.importance_facts import write_facts
 from maskrcnn_benchmark_hml.training.stages import Stage
 
 COUNTS = np.array([40, 20, 10, 2, 0])
@@ -53,7 +55,7 @@ def test_mr_settings_reach_the_gradient(reduction, factor):
 
 
 @pytest.mark.parametrize("effective", ["parameter", "step"])
-def test_a_stage_hands_on_eq9_as_printed(effective):
+def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, caplog, tmp_path):
     cfg = add_hml_config(CfgNode()).HML
     cfg.IMPORTANCE.EFFECTIVE = effective
     head = nn.Module()
@@ -77,8 +79,20 @@ def test_a_stage_hands_on_eq9_as_printed(effective):
         fisher = (g * g + (t - 1) * fisher) / t
         if effective == "parameter" or move < 0:
             raw += (-g * moved).clamp_min(0) / (fisher / 2 * moved**2)
-    memory = hml.on_stage_end(head, {"seed": 0})
+    with caplog.at_level("INFO"):
+        memory = hml.on_stage_end(head, {"seed": 0})
     torch.testing.assert_close(memory.omega["predictor.weight"], raw, rtol=1e-5, atol=0)
+    facts = memory.provenance["importance"]
+    assert facts["parameters"] == 8 and facts["important"] == 6 and facts["steps"] == 3 and facts["mr_pull"] is None
+    assert facts["largest_share"] == pytest.approx(float(raw.max() / raw.sum()), rel=1e-5)
+    assert facts["rising_steps"] == (1 if effective == "step" else None)
+    assert ("the loss rose in first order in 1 of 3 steps (33.3 %)" in caplog.text) == (effective == "step")
+    assert "Omega (eq. 10) has the quantiles 5 %: 0, 25 %: 0, 50 %: " in caplog.text
+    assert "6 of P = 8 parameters have Omega > 0" in caplog.text
+    write_facts(facts, tmp_path)
+    assert json.loads((tmp_path / "importance.json").read_text()) == facts
+    memory.save(tmp_path / "memory.pt")
+    assert StageMemory.load(tmp_path / "memory.pt").provenance["importance"] == facts
 
 
 def test_a_dead_head_is_named_while_it_trains(caplog):

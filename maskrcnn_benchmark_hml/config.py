@@ -89,7 +89,8 @@ KEYS: tuple[Key, ...] = tuple(
         ("TREE.SKIP_WORDS", (), _names, "words without vector that DWE may leave out (word2vec GoogleNews: of, to)"),
         ("TREE.ACTIONS", (), _names, "clustered builder: human actions, whose singleton groups go to the last layer; "
          "empty = the paper's list for VG"),
-        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group; belongs to the vectors"),
+        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group (within "
+         "1e-12; 1 = only predicates whose vectors have one direction); belongs to the vectors"),
         ("TREE.LAYERS", 2, _number(1, 10), "K: number of layers, so of stages, of a tree built at start"),
         ("TREE.BOUNDARIES", (10,), _ascending, "frequency builder: ranks at which the next layer begins"),
         ("TREE.OVERRIDES", "", _path, "JSON: predicate -> {group or layer}; the paper's manual pruning"),
@@ -129,7 +130,8 @@ KEYS: tuple[Key, ...] = tuple(
         ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3"),
         ("MR.MODE", "paper", _one_of("paper", "released", "mean_one", "l2"), "F + Omega raw, the released "
          "normalisation, the paper's F + Omega divided by its mean, or the control with weight 1 for every parameter "
-         "(plain L2 to theta*)"),
+         "(plain L2 to theta*). Under 'paper' and 'mean_one' a parameter with Omega_raw = 0 (no step lowered the loss "
+         "by it) has weight 0: its F is dropped too, even if it is above 0"),
         ("MR.REDUCTION", "mean", _one_of("mean", "sum"), "eq. 12's mean over P, or the sum: then lambda is on the "
          "scale of a weight decay, and under 'mean_one' and 'l2' a parameter's mean pull is 2 lambda"),
         ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M more)"),

@@ -10,6 +10,8 @@ import numpy as np
 from ..errors import HMLError
 from .vectors import WordVectors, embed_phrase
 
+_ROUNDING = 1e-12  # of a cosine in float64
+
 
 def frequency_order(predicates: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     """The predicates from most to least frequent; ties keep the index order."""
@@ -23,7 +25,8 @@ def cluster_predicates(
 
     Each predicate's vector v = DWE(x) is compared by cosine similarity with every group's representative R_i. The
     most similar group takes it if the similarity is at least T_SS, and R_i becomes (n R_i + v) / (n + 1); otherwise
-    a group with R = v begins.
+    a group with R = v begins. A similarity within 1e-12 of T_SS counts as reaching it, so T_SS = 1 joins exactly the
+    predicates whose vectors have one direction, whatever their cosine is rounded to.
 
     Returns:
         Groups in the order of their first members, members in the order given.
@@ -42,7 +45,7 @@ def cluster_predicates(
             raise HMLError(f"the vector of predicate {name!r} in {vectors.name} is zero; use other vectors")
         similarity = [float(r @ v / (np.linalg.norm(r) * norm)) if r.any() else -1.0 for r in representatives]
         best = int(np.argmax(similarity)) if similarity else -1
-        if best >= 0 and similarity[best] >= threshold:
+        if best >= 0 and similarity[best] >= threshold - _ROUNDING:
             n = len(groups[best])
             representatives[best] = (n * representatives[best] + v) / (n + 1)
             groups[best].append(name)

@@ -21,9 +21,10 @@ def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mo
     Args:
         fisher: F of the previous stage, name -> tensor.
         omega_raw: Omega_raw (eq. 9) of the previous stage, same names and shapes.
-        mode: ``paper``: raw F + eq. 10's Omega, and 0 for a parameter that was never updated (Omega_raw = 0);
-            ``released``: both passed through the released code's normalisation; ``mean_one``: the paper's, divided
-            by their mean over all parameters; ``l2``: 1 everywhere, the control that pulls plainly towards theta*.
+        mode: ``paper``: raw F + eq. 10's Omega; where Omega_raw = 0 (no step lowered the loss by that parameter, or it
+            was never updated) the weight is 0, and F is dropped though it can be above 0; ``released``: both passed
+            through the released code's normalisation; ``mean_one``: the paper's, divided by their mean over all
+            parameters; ``l2``: 1 everywhere, the control that pulls plainly towards theta*.
 
     Raises:
         HMLError: an unknown mode, or F and Omega of different parameters.
@@ -39,7 +40,7 @@ def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mo
         first = released_normalise([fisher[name] for name in names], ceiling=1.0)
         second = released_normalise([omega_raw[name] for name in names])
     else:
-        # A parameter that was never updated drops out of MR, whatever gradient it had.
+        # A parameter with Omega_raw = 0 drops out of MR, whatever gradient it had.
         first = [torch.where(omega_raw[name] > 0, fisher[name], 0.0) for name in names]
         second = normalise_importance([omega_raw[name] for name in names])
     weights = {name: f + omega for name, f, omega in zip(names, first, second)}

@@ -92,6 +92,16 @@ def test_eq2_clusters(threshold, seed):
     assert cluster_predicates(order, vectors, threshold) == oracle_clusters(order, vectors, threshold)
 
 
+def test_eq2_threshold_one_joins_equal_directions_and_nothing_else():
+    """A cosine of equal directions rounds to 1 or a little below; the threshold 1 must not depend on that."""
+    directions = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32)
+    directions[1::2] = directions[::2] + np.float32(1e-3)
+    rows = [direction * scale for direction in directions for scale in np.float32([1, 0.25, 8])]
+    names = [f"w{i}" for i in range(len(rows))]
+    vectors = WordVectors("toy", "0" * 64, {name: i for i, name in enumerate(names)}, np.array(rows))
+    assert cluster_predicates(names, vectors, 1.0) == [names[i : i + 3] for i in range(0, len(names), 3)]
+
+
 # -- eq. 3-5 ----------------------------------------------------------------------------------------------------------
 
 
@@ -374,6 +384,11 @@ def test_eq12_weights_value_gradient(dtype, mode):
         p.grad = torch.zeros_like(p)
     mr.add_gradient_()
     close(torch.cat([p.grad.flatten() for _, p in named]), gradient, dtype)
+
+
+def test_eq12_drops_f_where_omega_raw_is_zero_though_f_is_not():
+    fisher, raw = {"a": torch.tensor([3.0, 3.0])}, {"a": torch.tensor([0.0, 5.0])}
+    assert mr_weights(fisher, raw)["a"].tolist() == [0.0, pytest.approx(3 + 1 / (1 + math.exp(-math.log10(2))))]
 
 
 @pytest.mark.parametrize("mode", ["paper", "released", "mean_one", "l2"])

@@ -26,26 +26,28 @@ def omega_distribution(raw: Sequence[Tensor]) -> dict[str, Any]:
     Returns:
         Plain values:
         ``parameters``: P. ``important``: how many have Omega_raw > 0; the others have Omega 0 and drop out of MR.
-        ``omega``: ``mean`` and the quantiles ``"0.05"`` ... ``"0.95"`` of Omega over all P; a quantile q is the
-        smallest Omega that a share q of the parameters does not exceed.
+        ``omega_mean``: over all P. ``omega``: the quantiles ``"0.05"`` ... ``"0.95"`` of Omega over the important ones
+        (often half of all are 0, such as rows of a table for pairs of classes that do not occur); a quantile q is the
+        smallest Omega that a share q of them does not exceed.
         ``largest_share``, ``largest_thousandth_share``: share of the sum of Omega_raw that the largest parameter, and
         the largest 0.1 % (rounded up), hold. ``hold_half``: how many of the largest hold half of the sum.
         All zeros where the sum is 0.
     """
     values = _sorted(raw)
     count, total = len(values), _sum(values)
-    important = count - int(np.searchsorted(values, 0, side="right"))
-    figures = {"mean": 0.0, **{f"{q:g}": 0.0 for q in QUANTILES}}
-    facts = {"parameters": count, "important": important, "omega": figures}
+    important = count - int(np.searchsorted(values, values.dtype.type(0), side="right"))
+    facts: dict[str, Any] = {"parameters": count, "important": important}
     if total <= 0:
-        return {**facts, "largest_share": 0.0, "largest_thousandth_share": 0.0, "hold_half": 0}
-    ranks = [max(0, int(np.ceil(q * count)) - 1) for q in QUANTILES]
+        omega = {f"{q:g}": 0.0 for q in QUANTILES}
+        zeros = {"omega_mean": 0.0, "largest_share": 0.0, "largest_thousandth_share": 0.0, "hold_half": 0}
+        return {**facts, "omega": omega, **zeros}
+    ranks = [count - important + int(np.ceil(q * important)) - 1 for q in QUANTILES]
     at_ranks = squash(torch.from_numpy(values[ranks].astype(np.float64)), total / count).tolist()
-    figures.update(zip((f"{q:g}" for q in QUANTILES), at_ranks))
-    figures["mean"] = _mean_omega(values, total / count)
     top = _sum(values[count - -(-count // 1000) :])
     return {
         **facts,
+        "omega_mean": _mean_omega(values, total / count),
+        "omega": {f"{q:g}": omega for q, omega in zip(QUANTILES, at_ranks)},
         "largest_share": float(values[-1]) / total,
         "largest_thousandth_share": top / total,
         "hold_half": _largest_that_hold(values, total / 2),

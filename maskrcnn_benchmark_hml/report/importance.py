@@ -41,9 +41,9 @@ def _cells(facts: Mapping[str, Any]) -> dict[tuple[int, str], str]:
     """(stage, row label) -> cell."""
     omega, levels = facts["omega"], quantile_levels(facts)
     cells = {
-        f"Omega at {'/'.join(f'{100 * q:g}' for q in levels)} %": "/".join(f"{omega[f'{q:g}']:.2g}" for q in levels),
-        "Omega, mean": f"{omega['mean']:.3g}",
         "Omega > 0": _share(facts["important"] / facts["parameters"]),
+        f"of these at {'/'.join(f'{100 * q:g}' for q in levels)} %": "/".join(f"{omega[f'{q:g}']:.2g}" for q in levels),
+        "Omega, mean of all": f"{facts['omega_mean']:.3g}",
         "Omega_raw, the largest": _share(facts["largest_share"]),
         "Omega_raw, the largest 0.1 %": _share(facts["largest_thousandth_share"]),
         "Omega_raw, half is held by": f"{facts['hold_half']:,} of {facts['parameters']:,}",

@@ -50,8 +50,8 @@ def log_facts(title: str, facts: Mapping[str, Any]) -> None:
     """The figures as lines of the log; ``title`` names the stage."""
     omega, count = facts["omega"], facts["parameters"]
     quantiles = ", ".join(f"{100 * q:g} %: {omega[f'{q:g}']:.3g}" for q in quantile_levels(facts))
-    _log.info("HML: %s: Omega (eq. 10) has the quantiles %s and the mean %.3g; %s of P = %s parameters have Omega > 0",
-              title, quantiles, omega["mean"], f"{facts['important']:,}", f"{count:,}")
+    _log.info("HML: %s: Omega (eq. 10) is above 0 for %s of P = %s parameters, with the quantiles %s; its mean over "
+              "all is %.3g", title, f"{facts['important']:,}", f"{count:,}", quantiles, facts["omega_mean"])
     _log.info("HML: %s: of the sum of Omega_raw (eq. 9) the largest parameter holds %.3g %%, the largest 0.1 %% hold "
               "%.3g %%; %s parameters hold half", title, 100 * facts["largest_share"],
               100 * facts["largest_thousandth_share"], f"{facts['hold_half']:,}")
@@ -65,7 +65,7 @@ def log_facts(title: str, facts: Mapping[str, Any]) -> None:
 
 def quantile_levels(facts: Mapping[str, Any]) -> list[float]:
     """The q, ascending, whose quantiles of Omega the figures hold."""
-    return sorted(float(key) for key in facts["omega"] if key != "mean")
+    return sorted(map(float, facts["omega"]))
 
 
 def write_facts(facts: Mapping[str, Any], folder: Path) -> None:

@@ -49,10 +49,10 @@ def test_runs_side_by_side(run, capsys):
 
 
 def facts(number: int, **changes) -> dict:
-    omega = {"mean": 0.25, "0.05": 0.0, "0.25": 0.125, "0.5": 0.1594, "0.75": 0.375, "0.95": 0.625}
+    omega = {"0.05": 0.0, "0.25": 0.125, "0.5": 0.1594, "0.75": 0.375, "0.95": 0.625}
     return {"stage": number, "steps": 40, "interval": 1, "effective": "parameter", "rising_steps": None,
-            "mr_pull": None, "parameters": 3100000, "important": 3000000, "omega": omega, "largest_share": 0.0625,
-            "largest_thousandth_share": 0.5, "hold_half": 2784, **changes}  # fmt: skip
+            "mr_pull": None, "parameters": 3100000, "important": 3000000, "omega": omega, "omega_mean": 0.25,
+            "largest_share": 0.0625, "largest_thousandth_share": 0.5, "hold_half": 2784, **changes}  # fmt: skip
 
 
 def test_importance_of_each_stage(run, capsys, tmp_path):
@@ -63,7 +63,7 @@ def test_importance_of_each_stage(run, capsys, tmp_path):
         (folder / "importance.json").write_text(json.dumps(facts(number, **changes)))
     code, out, _ = report(capsys, one, two, "--json", tmp_path / "all.json")
     assert code == 0 and "Importance Omega and MR, by stage" in out
-    assert row(out, "stage 1: Omega at 5/25/50/75/95 %") == ["0/0.12/0.16/0.38/0.62", "-"]
+    assert row(out, "stage 1: of these at 5/25/50/75/95 %") == ["0/0.12/0.16/0.38/0.62", "-"]
     assert row(out, "stage 1: Omega_raw, half is held by") == ["2,784", "of", "3,100,000", "-"]
     assert row(out, "stage 1: Omega_raw, the largest 0.1 %") == ["50", "%", "-"]
     assert row(out, "stage 2: steps dropped") == ["12.5", "%", "-"]

@@ -87,8 +87,7 @@ def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, ca
     assert facts["largest_share"] == pytest.approx(float(raw.max() / raw.sum()), rel=1e-5)
     assert facts["rising_steps"] == (1 if effective == "step" else None)
     assert ("the loss rose in first order in 1 of 3 steps (33.3 %)" in caplog.text) == (effective == "step")
-    assert "Omega (eq. 10) has the quantiles 5 %: 0, 25 %: 0, 50 %: " in caplog.text
-    assert "6 of P = 8 parameters have Omega > 0" in caplog.text
+    assert "Omega (eq. 10) is above 0 for 6 of P = 8 parameters, with the quantiles 5 %: 0." in caplog.text
     write_facts(facts, tmp_path)
     assert json.loads((tmp_path / "importance.json").read_text()) == facts
     memory.save(tmp_path / "memory.pt")

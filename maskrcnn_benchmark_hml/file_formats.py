@@ -16,6 +16,7 @@ _HEAD = 4096  # bytes read to tell a format: a tar header ends at 512, an HDF5 u
 
 HDF5, ZIP, GZIP, BZIP2, XZ = "an HDF5 file", "a zip archive", "a gzip file", "a bzip2 file", "an xz file"
 TAR, TORCH, TORCH_LEGACY = "a tar archive", "a torch file", "a torch file of the format before torch 1.6"
+FASTTEXT = "a fastText model"
 PICKLE, NPY, NPZ, SAFETENSORS = "a pickle file", "a numpy .npy file", "a numpy .npz archive", "a safetensors file"
 JPEG, PNG, WEBP, GIF, BMP = "a JPEG picture", "a PNG picture", "a WebP picture", "a GIF picture", "a BMP picture"
 TIFF, HEIC = "a TIFF picture", "a HEIC or AVIF picture"
@@ -38,6 +39,7 @@ _MAGIC = (
     (0, b"Rar!\x1a\x07", "a RAR archive"),
     (0, b"\x28\xb5\x2f\xfd", "a zstd file"),
     (0, b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", TORCH_LEGACY),
+    (0, b"\xba\x16\x4f\x2f", FASTTEXT),
     (0, b"\x93NUMPY", NPY),
     (0, b"\x89PNG\r\n\x1a\n", PNG),
     (0, b"\xff\xd8\xff", JPEG),

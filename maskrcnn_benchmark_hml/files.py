@@ -1,7 +1,7 @@
-"""Why a file cannot be read, as one sentence that names the file, the matter and the remedy. Standard library only.
+"""Opens files, and says why one cannot be read: one sentence that names the file, the matter and the remedy.
 
-An intact file is never called damaged: a lock, a permission, another format, another encoding and a wrapping around
-the right file are told apart from a file that is cut short.
+Standard library only, but for h5py where an HDF5 file is opened. An intact file is never called damaged: a lock, a
+permission, another format, another encoding and a wrapping around the right file are told apart from a cut file.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ import errno
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import file_formats as formats
+from .errors import HMLError
 from .file_formats import cut_short, describe_format, describe_inside
 
-__all__ = ["describe_format", "why_unreadable"]
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["cut_short", "describe_format", "formats", "open_h5", "read_json", "why_unreadable"]
 
 # What callers ask for -> the formats that are it; any other phrase stands for the format of that name.
 _WANTED = {
@@ -24,6 +31,7 @@ _WANTED = {
     "a checkpoint": (formats.TORCH, formats.TORCH_LEGACY, formats.PICKLE, formats.SAFETENSORS),
     "a torch file": (formats.TORCH, formats.TORCH_LEGACY, formats.PICKLE),
     "a numpy archive": (formats.NPZ, formats.NPY),
+    "a file of word vectors": (formats.TEXT, formats.FASTTEXT),
 }
 _UNPACK = {
     formats.GZIP: "gunzip",
@@ -47,6 +55,30 @@ _BY_ERRNO = {
     errno.ENAMETOOLONG: "cannot be opened: the path is too long; use a shorter folder name",
 }
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)  # 524: Linux's internal ENOTSUPP, seen on NFS
+
+
+@contextmanager
+def open_h5(path: str | Path) -> Iterator[h5py.File]:
+    """The HDF5 file, open for reading; HMLError (:func:`why_unreadable`) where it or something in it cannot be read."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        raise HMLError(why_unreadable(path, error, formats.HDF5)) from error
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+
+    Raises:
+        HMLError: :func:`why_unreadable`.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or no such encoding
+        raise HMLError(why_unreadable(path, error, "a JSON file")) from error
 
 
 def why_unreadable(path: str | Path, error: BaseException | None, wanted: str) -> str:
@@ -129,6 +161,9 @@ def _from_content(path: Path, kind: str, error: BaseException | None, wanted: st
     if kind == wanted or plain in _WANTED.get(wanted, (wanted,)):
         return _right_format(path, kind, error, wanted)
     if kind in _UNPACK:
+        how = cut_short(path, kind) or (str(error) if isinstance(error, EOFError) else "")
+        if how:
+            return f"is {kind} and cut short ({how}): what wrote or copied it did not finish; write or copy it again"
         inside = describe_inside(path, kind)
         around = f" (in it: {inside})" if inside else ""
         return f"is {kind}{around}, not {wanted}; unpack it ({_UNPACK[kind]} FILE) and use what comes out"

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from tqdm import tqdm
 
 from .errors import HMLError
+from .files import open_h5
 from .method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
 from .method.tree_file import read_json
 from .method.vectors import WordVectors, load_vectors
@@ -51,7 +51,7 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
     source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts")
     source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree instead of building one")
     parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered")
-    parser.add_argument("--vectors", metavar="FILE", help="word2vec text or binary, GloVe text, or glove.6B.*.pt")
+    parser.add_argument("--vectors", metavar="FILE", help="GloVe, word2vec, fastText, gensim or torchtext file")
     parser.add_argument(
         "--threshold",
         type=float,
@@ -151,7 +151,7 @@ def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
     The vocabulary file's own ``predicate_count`` is not used: it counts raw Visual Genome.
 
     Raises:
-        HMLError: a missing or damaged file, or a predicate index outside the vocabulary.
+        HMLError: a file is missing or cannot be read, or a predicate index outside the vocabulary.
     """
     folder = Path(folder)
     vocabulary = read_json(folder / DICT_NAME, "vocabulary")
@@ -164,12 +164,12 @@ def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HMLError(f"{folder / DICT_NAME} has no idx_to_predicate numbered from 1; run hml data check") from error
     try:
-        with h5py.File(h5_path, "r") as file:
+        with open_h5(h5_path) as file:
             train = file["split"][:] == 0
             first, last = file["img_to_first_rel"][:][train], file["img_to_last_rel"][:][train]
             labels = file["predicates"][:].reshape(-1)
-    except (OSError, KeyError) as error:
-        raise HMLError(f"{h5_path} is damaged or lacks a field ({error}); run hml data check {folder}") from error
+    except KeyError as error:
+        raise HMLError(f"{h5_path} lacks an array ({error}); run hml data check {folder}") from error
     spans = [labels[low : high + 1] for low, high in zip(first, last) if low >= 0]
     chosen = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
     if chosen.size and not 1 <= chosen.min() <= chosen.max() <= len(predicates):

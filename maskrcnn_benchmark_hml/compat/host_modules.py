@@ -52,24 +52,6 @@ def gather_objects(module: Any) -> None:
     module.all_gather = all_gather
 
 
-def statistics_once(module: Any) -> None:
-    """Cures the race in which every rank counts the training set and writes the same cache file (data/build.py).
-
-    Rank 0 counts and writes; the others then read. On one process nothing changes.
-    """
-    original = module.get_dataset_statistics
-
-    @functools.wraps(original)
-    def get_dataset_statistics(cfg: Any) -> Any:
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-            return original(cfg)
-        result = original(cfg) if dist.get_rank() == 0 else None
-        dist.barrier()
-        return original(cfg) if result is None else result
-
-    module.get_dataset_statistics = get_dataset_statistics
-
-
 def orthogonal_blocks(tensor: torch.Tensor, split_sizes: list[int], gain: float = 1.0) -> None:
     """Fills each block (h, w) of a matrix with part of a random orthogonal matrix of side max(h, w), times ``gain``.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 from ..errors import HMLError
-from . import host_modules, libraries, modules, workers
+from . import host_modules, libraries, modules, statistics, workers
 from .imports import active_finder
 
 PACKAGE = "maskrcnn_benchmark"
@@ -34,7 +34,7 @@ HOST_PATCHES: tuple[tuple[str, Callable], ...] = (
     ("config.defaults", host_modules.device_default),
     ("config.defaults", host_modules.data_folder),
     ("utils.comm", host_modules.gather_objects),
-    ("data.build", host_modules.statistics_once),
+    ("data.build", statistics.statistics_once),
     ("layers.batch_norm", host_modules.frozen_batch_norm),
     ("structures.bounding_box", host_modules.boxes_in_own_memory),
     ("modeling.roi_heads.relation_head.utils_relation", host_modules.quick_orthogonal_blocks),

@@ -1,4 +1,4 @@
-"""The host's VGDataset for dataset folders that are not Visual Genome, and readable errors for those that should be."""
+"""The host's VGDataset for dataset folders that are not Visual Genome, and a sentence for each file it cannot read."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import contextvars
 import functools
 import inspect
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 
 from ..datasets.format import validation_size
-from ..datasets.layout import TRAIN, UNREADABLE_VG_IMAGES
+from ..datasets.layout import TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
+from ..datasets.pictures import locate_pictures, only_jpg, open_picture
 from ..errors import HMLError
+from ..files import open_h5, read_json, why_unreadable
+
+logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
 HOST_VALIDATION_SIZE = 5000
 HOST_IMAGE_COUNT = 108073
@@ -25,9 +30,28 @@ HOST_IMAGE_COUNT = 108073
 _covered: contextvars.ContextVar[int | None] = contextvars.ContextVar("images_in_h5", default=None)
 
 
-@functools.lru_cache(maxsize=8)
-def _file_names(folder: str, stamp: int) -> frozenset[str]:
-    return frozenset(entry.name for entry in os.scandir(folder))
+class _Pictures:
+    """Stands in for ``PIL.Image`` in the host's module: a picture that cannot be decoded is a sentence."""
+
+    open = staticmethod(open_picture)
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class _Json:
+    """Stands in for ``json`` in the host's module: reads a byte-order mark and UTF-16, and says what cannot be read."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(json, name)
+
+    @staticmethod
+    def load(file: Any, **kwargs: Any) -> Any:
+        path = getattr(file, "name", None)
+        return read_json(path) if isinstance(path, str) and not kwargs else json.load(file, **kwargs)
 
 
 def list_images(img_dir: str, image_file: str, *args: Any, **kwargs: Any) -> tuple[list[str], list[dict]]:
@@ -41,8 +65,7 @@ def list_images(img_dir: str, image_file: str, *args: Any, **kwargs: Any) -> tup
         HMLError: pictures missing (VG comes in two folders that must be merged), or an image_data.json that does not
             belong to the annotation file.
     """
-    with open(image_file, encoding="utf-8") as file:
-        entries = json.load(file)
+    entries = read_json(image_file)
     expected = _covered.get()
     if expected is None or len(entries) != expected:
         entries = [entry for entry in entries if entry["image_id"] not in UNREADABLE_VG_IMAGES]
@@ -51,17 +74,7 @@ def list_images(img_dir: str, image_file: str, *args: Any, **kwargs: Any) -> tup
             f"{image_file} lists {len(entries)} images but the annotation file covers {expected}; use the "
             "image_data.json that came with that annotation file"
         )
-    if not os.path.isdir(img_dir):
-        raise HMLError(f"the picture folder {img_dir} does not exist; point the dataset's paths at it (--data DIR)")
-    present = _file_names(str(img_dir), os.stat(img_dir).st_mtime_ns)
-    names = [f"{entry['image_id']}.jpg" for entry in entries]
-    missing = [name for name in names if name not in present]
-    if missing:
-        raise HMLError(
-            f"{len(missing)} of {len(names)} pictures listed in {image_file} are missing from {img_dir} (first: "
-            f"{missing[0]}); Visual Genome's two parts, VG_100K and VG_100K_2, belong in one folder"
-        )
-    return [os.path.join(img_dir, name) for name in names], entries
+    return locate_pictures(img_dir, [entry["image_id"] for entry in entries], image_file), entries
 
 
 @contextlib.contextmanager
@@ -73,19 +86,52 @@ def _covering(count: int | None) -> Iterator[None]:
         _covered.reset(token)
 
 
-def _read_facts(roidb_file: str) -> tuple[int, int]:
-    """Images covered by an annotation file and the number of them that validate."""
+def _read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
+    """The array ``split`` of an annotation file and the number of its images that validate."""
     if not os.path.isfile(roidb_file):
         folder = Path(roidb_file).parent
         raise HMLError(f"the annotation file {roidb_file} does not exist; put it into {folder} or give --data DIR")
-    try:
-        with h5py.File(roidb_file, "r") as file:
-            split = file["split"][:]
-            stored = file.attrs.get("num_val_images")
-    except (OSError, KeyError) as error:
-        raise HMLError(f"{roidb_file} cannot be read as VG annotations ({error}); fetch or build it again") from error
+    with open_h5(roidb_file) as file:
+        if "split" not in file:
+            raise HMLError(f"{roidb_file} has no array 'split'; it is not a scene-graph file in Visual Genome's format")
+        split = file["split"][:]
+        stored = file.attrs.get("num_val_images")
     stored = None if stored is None else int(stored)
-    return len(split), validation_size(int((split == TRAIN).sum()), stored)
+    return split, validation_size(int((split == TRAIN).sum()), stored)
+
+
+def _require_openable(*paths: str) -> None:
+    """HMLError for the first file that cannot be opened; the host would end with a traceback."""
+    for path in paths:
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            raise HMLError(why_unreadable(path, error, "a JSON file")) from error
+
+
+def _say_what_becomes_of_split_1(dataset: Any, split: np.ndarray, roidb_file: str) -> None:
+    """One line, at the start of a run, when the file marks images for validation and the host does not use them."""
+    marked = int((split == VALIDATION).sum())
+    used = getattr(dataset, "split_mask", None)
+    if not marked or used is None or len(used) != len(split) or (split[used] == VALIDATION).any():
+        return  # no such image, a fork that numbers its images otherwise, or one that validates on them (IETrans)
+    logger.warning(
+        "%d images of %s have split 1 (validation): this benchmark uses them nowhere, it validates on the first %d "
+        "training images with relations; set their split to 0 to train on them",
+        marked, roidb_file, int(np.count_nonzero(used)),
+    )  # fmt: skip
+
+
+def _own_listing(original: Any) -> Any:
+    """A fork's own listing, where every picture is called ``<id>.jpg`` as it expects; else ours."""
+
+    @functools.wraps(original)
+    def listing(img_dir: str, image_file: str, *args: Any, **kwargs: Any) -> Any:
+        chosen = original if only_jpg(img_dir) else list_images
+        return chosen(img_dir, image_file, *args, **kwargs)
+
+    return listing
 
 
 def _demands_all_of_vg(function: Any) -> bool:
@@ -96,10 +142,18 @@ def dataset_other_than_vg(module: Any) -> None:
     """Cures ``assert len(fns) == 108073`` and the fixed validation split of 5,000 (visual_genome.py).
 
     Forks that have removed the assertion keep their own listing. A validation size that a caller chose (anything but
-    5,000) stays; 5,000 becomes the dataset's own size, which is 5,000 for Visual Genome.
+    5,000) stays; 5,000 becomes the dataset's own size, which is 5,000 for Visual Genome. Pictures may have any ending
+    that ``datasets.pictures`` reads.
     """
-    if _demands_all_of_vg(getattr(module, "load_image_filenames", None)):
+    listing = getattr(module, "load_image_filenames", None)
+    if _demands_all_of_vg(listing):
         module.load_image_filenames = list_images
+    elif listing is not None and not hasattr(listing, "__wrapped__"):
+        module.load_image_filenames = _own_listing(listing)
+    if getattr(module, "json", None) is json:
+        module.json = _Json()
+    if isinstance(getattr(module, "Image", None), type(json)):
+        module.Image = _Pictures(module.Image)
     cls = module.VGDataset
     original = cls.__init__
     if getattr(original, "hml_compat", False):
@@ -114,11 +168,14 @@ def dataset_other_than_vg(module: Any) -> None:
         if given.get("custom_eval") or "roidb_file" not in given:
             original(self, *args, **kwargs)
             return
-        count, validation = _read_facts(given["roidb_file"])
+        split, validation = _read_facts(given["roidb_file"])
+        _require_openable(*(given[key] for key in ("dict_file", "image_file") if given.get(key)))
         if given.get("num_val_im") == HOST_VALIDATION_SIZE:
             given["num_val_im"] = validation
-        with _covering(count):
+        with _covering(len(split)):
             original(*call.args, **call.kwargs)
+        if given.get("split") == "val":
+            _say_what_becomes_of_split_1(self, split, given["roidb_file"])
 
     init.hml_compat = True
     cls.__init__ = init

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ..errors import HMLError
 from .counts import Report, count_vg
 from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, Vocabulary
+from .pictures import locate_pictures, open_picture
 from .reader import RawVG, corners_inside, load_raw, read_vocabulary, rows_to_images
 
 
@@ -43,7 +42,7 @@ def check_arrays(raw: RawVG) -> Vocabulary:
     _same_length(raw, "attributes", len(raw["labels"]), "labels")
     _same_length(raw, "predicates", len(raw["relationships"]), "relationships")
     width, height = _check_image_entries(raw, images)
-    _in_range(raw["split"], 0, 2, "'split' of image {} is {}; it must be 0 (training) or 2 (test)")
+    _in_range(raw["split"], 0, 2, "'split' of image {} is {}; it must be 0 (training), 1 (validation) or 2 (test)")
     box_image = check_bounds(raw, "box", len(raw["labels"]))
     rel_image = check_bounds(raw, "rel", len(raw["predicates"]))
     n, p, a = len(vocabulary.objects), len(vocabulary.predicates), len(vocabulary.attributes)
@@ -177,24 +176,12 @@ def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
             f"{raw.folder} has no folder {PHOTOS_NAME}; put or link the pictures there, or have them drawn from the"
             f" annotations: hml data placeholders {raw.folder}"
         )
-    present = {entry.name for entry in os.scandir(photos)}
-    missing = [e["image_id"] for e in raw.images if f"{e['image_id']}.jpg" not in present]
-    if missing:
-        raise HMLError(
-            f"the picture {PHOTOS_NAME}/{missing[0]}.jpg is missing ({len(missing)} of {len(raw.images)} are);"
-            " usual causes: an incomplete download, Visual Genome's two picture folders not merged,"
-            f" or a wrong {IMAGES_NAME}"
-        )
+    paths = locate_pictures(photos, [entry["image_id"] for entry in raw.images], IMAGES_NAME)
     if not open_pictures:
         return
-    for entry in tqdm(raw.images, desc="opening pictures", unit="image", disable=None):
-        path = photos / f"{entry['image_id']}.jpg"
-        try:
-            with Image.open(path) as picture:
-                picture.load()
-                size = picture.size
-        except OSError as error:
-            raise HMLError(f"the picture {path} cannot be read ({error}); copy it again") from error
+    for path, entry in zip(tqdm(paths, desc="opening pictures", unit="image", disable=None), raw.images):
+        with open_picture(path) as picture:
+            size = picture.size
         if size != (entry["width"], entry["height"]):
             raise HMLError(
                 f"the picture {path} is {size[0]}x{size[1]}, but {IMAGES_NAME} says {entry['width']}x{entry['height']}"

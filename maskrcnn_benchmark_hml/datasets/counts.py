@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .layout import TEST, TRAIN, Vocabulary
+from .layout import TEST, TRAIN, VALIDATION, Vocabulary
 from .reader import RawVG, corners_inside, rows_to_images, stored_corners, validation_size
 
 
 @dataclass
 class Report:
-    """What a correct dataset folder holds; dictionaries by split have the keys "train" and "test"."""
+    """What a correct dataset folder holds; dictionaries by split have the keys "train" and "test".
+
+    They also have "val" if the file marks validation images by split 1; ``validation`` is the size of the validation
+    split, those with relations or the first of the training split.
+    """
 
     folder: str
     object_classes: int
@@ -37,19 +41,23 @@ class Report:
     def text(self) -> str:
         """The report as lines for a terminal."""
 
-        def both(counts: dict[str, int]) -> str:
-            return f"{counts['train']:>9,} {counts['test']:>9,}"
+        marked = "val" in self.images
+        parts = ("train", "val", "test") if marked else ("train", "test")
 
+        def each(counts: dict[str, int]) -> str:
+            return " ".join(f"{counts[part]:>9,}" for part in parts)
+
+        columns = " ".join(f"{part:>9}" for part in parts)
         lines = [f"{self.folder}: correct"]
         lines += [self.about] if self.about else []
         lines += [
             f"{self.object_classes} object classes, {self.predicates} predicates",
-            f"{'':28}{'train':>9} {'test':>9}",
-            f"{'images':28}{both(self.images)}",
-            f"{'images with relations':28}{both(self.with_relations)}",
-            f"{'objects':28}{both(self.objects)}",
-            f"{'relations':28}{both(self.relations)}",
-            f"validation: the first {self.validation:,} training images with relations",
+            f"{'':28}{columns}",
+            f"{'images':28}{each(self.images)}",
+            f"{'images with relations':28}{each(self.with_relations)}",
+            f"{'objects':28}{each(self.objects)}",
+            f"{'relations':28}{each(self.relations)}",
+            self._validation_line(),
             f"per image with relations: {self.objects_per_image:.1f} objects, {self.relations_per_image:.1f} relations",
             f"pairs with several predicates: {self.pairs_with_several_predicates:,}",
             f"zero-shot: {self.zero_shot_triplets:,} test triplets ({self.zero_shot_relations:,} relations)"
@@ -58,12 +66,20 @@ class Report:
         ]
         lines += [] if self.has_attributes else ["attributes: not in the file; every object is read as having none"]
         lines += [f"source: {line}" for line in self.source.get("lines", [])]
-        lines.append(f"{'predicate':28}{'train':>9} {'test':>9}")
+        lines.append(f"{'predicate':28}{columns}")
         ranked = sorted(self.predicate_counts.items(), key=lambda item: -item[1]["train"])
-        lines += [f"{name:28}{both(counts)}" for name, counts in ranked]
+        lines += [f"{name:28}{each(counts)}" for name, counts in ranked]
         unseen = [name for name, counts in ranked if not counts["train"]]
         lines += [f"without a training instance: {', '.join(unseen)}"] if unseen else []
         return "\n".join(lines)
+
+    def _validation_line(self) -> str:
+        if "val" not in self.images:
+            return f"validation: the first {self.validation:,} training images with relations"
+        return (
+            f"validation: the {self.validation:,} images with split 1 that have relations"
+            " (Scene-Graph-Benchmark.pytorch itself uses them nowhere and validates on the first training images)"
+        )
 
 
 def count_vg(raw: RawVG, vocabulary: Vocabulary) -> Report:
@@ -75,7 +91,9 @@ def count_vg(raw: RawVG, vocabulary: Vocabulary) -> Report:
     pairs = raw["relationships"].astype(np.int64)
     n, p = len(vocabulary.objects) + 1, len(vocabulary.predicates) + 1
     triplet = (labels[pairs[:, 0]] * n + labels[pairs[:, 1]]) * p + predicates if len(labels) else predicates
-    of = {"train": TRAIN, "test": TEST}
+    of = {"train": TRAIN, "val": VALIDATION, "test": TEST}
+    if not (split == VALIDATION).any():
+        del of["val"]
     in_split = {k: (rel_image >= 0) & (split[rel_image] == v) for k, v in of.items()}
     per_split = {k: np.bincount(predicates[mask], minlength=p) for k, mask in in_split.items()}
     unseen = ~np.isin(triplet[in_split["test"]], triplet[in_split["train"]])
@@ -98,7 +116,9 @@ def count_vg(raw: RawVG, vocabulary: Vocabulary) -> Report:
         predicates=p - 1,
         images={k: int((split == v).sum()) for k, v in of.items()},
         with_relations=with_relations,
-        validation=validation_size(with_relations["train"], None if stored is None else int(stored)),
+        validation=with_relations["val"]
+        if "val" in of
+        else validation_size(with_relations["train"], None if stored is None else int(stored)),
         objects={k: int(mask.sum()) for k, mask in objects.items()},
         relations={k: int(mask.sum()) for k, mask in in_split.items()},
         pairs_with_several_predicates=int((predicates_of_pair > 1).sum()),

@@ -11,7 +11,7 @@ A dataset folder holds::
 Arrays of the h5 file, with M images, N objects, R relations:
 
 =====================  ===========  ========  ====================================================================
-split                  (M,)         int32     0 training, 2 test (1 is allowed and read by nobody)
+split                  (M,)         int32     0 training, 1 validation, 2 test (see below on 1)
 img_to_first_box       (M,)         int32     first row of the image's objects, -1 = none
 img_to_last_box        (M,)         int32     last row, *inclusive*
 img_to_first_rel       (M,)         int32     first row of the image's relations, -1 = none
@@ -28,7 +28,9 @@ predicates             (R, 1)       int64     predicate, 1..P
 Root attributes, ours and optional: ``num_val_images``, ``about`` and ``source`` (see :func:`write_vg`).
 
 How it is read: a split's images are those with the right ``split``, at least one object and (for relation training)
-at least one relation; the validation split is the first of the training split. image_data.json's entries and the
+at least one relation. The validation split is the images with split 1 where the file has such; else the first of the
+training split. Scene-Graph-Benchmark.pytorch itself, and most forks, know no split 1: they use those images nowhere and
+always validate on the first of the training split (IETrans reads split 1). image_data.json's entries and the
 arrays go together by position, after Visual Genome's four broken pictures (ids 1592, 1722, 4616, 4617) and, in the
 benchmark, every picture missing on disk are skipped: one missing picture shifts all later ones.
 """
@@ -45,6 +47,7 @@ from .layout import (
     PHOTOS_NAME,
     TEST,
     TRAIN,
+    VALIDATION,
     ImageRecord,
     Vocabulary,
     new_dataset_folder,
@@ -60,6 +63,7 @@ __all__ = [
     "PHOTOS_NAME",
     "TEST",
     "TRAIN",
+    "VALIDATION",
     "ImageRecord",
     "Report",
     "VGData",

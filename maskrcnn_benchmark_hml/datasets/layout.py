@@ -26,8 +26,8 @@ PHOTOS_NAME = "VG_100K"
 BOX_SCALE = 1024
 """Boxes are stored as if the longer side of the picture had this many pixels."""
 
-TRAIN, TEST = 0, 2
-"""Values of the array ``split``; validation images are the first of the training split."""
+TRAIN, VALIDATION, TEST = 0, 1, 2
+"""Values of the array ``split``; where none is VALIDATION, the first of the training split validate."""
 
 MAX_ATTRIBUTES = 10
 """Columns of the array ``attributes``: attribute indices of an object, 0 = none."""
@@ -67,7 +67,7 @@ class ImageRecord:
     Args:
         image_id: the picture is ``VG_100K/<image_id>.jpg``.
         width, height: of the picture in pixels.
-        split: ``TRAIN`` (0) or ``TEST`` (2).
+        split: ``TRAIN`` (0), ``VALIDATION`` (1) or ``TEST`` (2).
         boxes: (n, 4) x1, y1, x2, y2 in pixels of the picture.
         labels: (n,) object classes, 1-based.
         relations: (r, 3) subject, object (rows of ``boxes``) and predicate (1-based).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import h5py
 import numpy as np
 
 from ..errors import HMLError
+from ..files import open_h5, read_json
 from .layout import (
     BOX_SCALE,
     DICTS_NAME,
@@ -191,19 +191,14 @@ def validation_size(n_train: int, stored: int | None = None) -> int:
 
 
 def _load_h5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    try:
-        with h5py.File(path, "r") as h5:
-            missing = [name for name in ARRAYS if name not in h5 and name != "attributes"]
-            if missing:
-                raise HMLError(
-                    f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format"
-                )
-            present = [name for name in ARRAYS if name in h5 and _shape_fits(path, name, h5[name])]
-            return {name: h5[name][()] for name in present}, dict(h5.attrs)
-    except (OSError, RuntimeError) as error:
-        raise HMLError(
-            f"{path} is not a readable HDF5 file, it is cut short or damaged ({error}); copy it again"
-        ) from error
+    with open_h5(path) as h5:
+        missing = [name for name in ARRAYS if name not in h5 and name != "attributes"]
+        if missing:
+            raise HMLError(
+                f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format"
+            )
+        present = [name for name in ARRAYS if name in h5 and _shape_fits(path, name, h5[name])]
+        return {name: h5[name][()] for name in present}, dict(h5.attrs)
 
 
 def _shape_fits(path: Path, name: str, array: h5py.Dataset) -> bool:
@@ -220,10 +215,7 @@ def _shape_fits(path: Path, name: str, array: h5py.Dataset) -> bool:
 
 
 def _load_json(path: Path, kind: type) -> dict | list:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise HMLError(f"{path} is not readable JSON, it is cut short or damaged ({error}); copy it again") from error
+    value = read_json(path)
     if not isinstance(value, kind):
         raise HMLError(f"{path} holds a JSON {type(value).__name__}; it must be a {kind.__name__}")
     return value

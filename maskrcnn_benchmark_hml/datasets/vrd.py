@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ..errors import HMLError
 from .layout import PHOTOS_NAME, TEST, TRAIN, ImageRecord, Vocabulary, new_dataset_folder
+from .pictures import ENDINGS, open_picture
 from .placeholder import draw_placeholder
 from .reader import _load_json
 from .writer import write_vg
@@ -165,7 +165,7 @@ def _sources(src: Path, photos: Path | None) -> Iterator[_Source]:
                     raise HMLError(
                         f"the photograph {name} is not in {photos}; omit --photos to draw placeholders instead"
                     )
-                with Image.open(photo) as picture:
+                with open_picture(photo, load=False) as picture:
                     width, height = picture.size
             elif Path(name).stem in sizes:
                 width, height = (int(sizes[Path(name).stem][key]) for key in ("width", "height"))
@@ -177,13 +177,13 @@ def _sources(src: Path, photos: Path | None) -> Iterator[_Source]:
 def _photo_index(photos: Path) -> dict[str, Path]:
     if not photos.is_dir():
         raise HMLError(f"{photos} is not a folder; --photos names the one with VRD's photographs")
-    files = sorted(p for p in photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".gif"))
+    files = sorted(p for p in photos.rglob("*") if p.suffix.lower() in ENDINGS)
     return {**{p.stem: p for p in files}, **{p.name: p for p in files}}
 
 
 def _take_photo(photo: Path, target: Path) -> None:
     """Link the photograph where the file system allows, else copy it; other formats than JPEG are re-encoded."""
-    with Image.open(photo) as picture:
+    with open_picture(photo) as picture:
         if picture.format != "JPEG":
             picture.convert("RGB").save(target, quality=95)
             return

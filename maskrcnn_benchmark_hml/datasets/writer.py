@@ -21,6 +21,7 @@ from .layout import (
     TEST,
     TRAIN,
     UNREADABLE_VG_IMAGES,
+    VALIDATION,
     ImageRecord,
     Vocabulary,
     write_json,
@@ -93,8 +94,8 @@ def _require_valid(record: ImageRecord, vocabulary: Vocabulary) -> None:
     labels, relations = np.asarray(record.labels), np.asarray(record.relations).reshape(-1, 3)
     if record.image_id in UNREADABLE_VG_IMAGES:
         raise HMLError(f"{where}: readers skip this id, which is one of Visual Genome's broken pictures; use another")
-    if record.split not in (TRAIN, TEST):
-        raise HMLError(f"{where} has split {record.split}; use 0 for training and 2 for test")
+    if record.split not in (TRAIN, VALIDATION, TEST):
+        raise HMLError(f"{where} has split {record.split}; use 0 for training, 1 for validation and 2 for test")
     if record.width < 1 or record.height < 1:
         raise HMLError(f"{where} has size {record.width}x{record.height}; both sides must be at least one pixel")
     if len(labels) != len(boxes):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from ..datasets.format import check_vg
 from ..datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
+from ..datasets.pictures import instead_of, present_ids
 from ..errors import HMLError
+from ..files import open_h5, read_json
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding, some
 from .seam_checks import BUILD, SCRIPT
 from .source import PACKAGE, Absent, Source
@@ -145,13 +144,16 @@ def written_paths(source: Source) -> Iterator[Finding]:
 def three_causes(places: Places) -> Iterator[Finding]:
     """Images missing, two Visual Genome folders not merged, image_data.json of another dataset or version."""
     try:
-        with open(places.image_file, encoding="utf-8") as file:
-            listed = [int(entry["image_id"]) for entry in json.load(file)]
-        with h5py.File(places.roidb_file, "r") as file:
+        listed = [int(entry["image_id"]) for entry in read_json(places.image_file)]
+        with open_h5(places.roidb_file) as file:
             annotated = len(file["split"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield Finding("108073: files", BREAKS, f"{places.image_file} and {places.roidb_file} cannot be read ({error}); "
-                      "fetch them again")
+        present = present_ids(places.img_dir)
+    except HMLError as error:
+        yield Finding("108073: files", BREAKS, str(error))
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        yield Finding("108073: files", BREAKS, f"{places.image_file} lists no image_id for an entry, or "
+                      f"{places.roidb_file} has no array 'split' ({error!r}); use Visual Genome's files or their like")
         return
     usable = [number for number in listed if number not in UNREADABLE_VG_IMAGES]
     fits = annotated in (len(usable), len(listed))
@@ -159,10 +161,9 @@ def three_causes(places: Places) -> Iterator[Finding]:
         f"{places.image_file} lists {len(usable)} images, the annotations cover {annotated}; use the image_data.json "
         "that came with them"
     ))
-    present = _pictures(places.img_dir)
     missing = [number for number in usable if number not in present]
     second = _other_part(places.img_dir)
-    in_second = len(set(missing) & _pictures(second)) if second is not None else 0
+    in_second = len(set(missing) & present_ids(second)) if second is not None else 0
     yield Finding("108073: two folders merged", BREAKS if in_second else OK, "" if not in_second else (
         f"{in_second} of the {len(missing)} pictures missing from {places.img_dir} are in {second}; move or link them "
         f"into {places.img_dir.name}"
@@ -170,13 +171,12 @@ def three_causes(places: Places) -> Iterator[Finding]:
     left = len(missing) - in_second
     half = " (about one of Visual Genome's two downloads)" if left > 0.3 * len(usable) > 10_000 else ""
     first = f"; the first is {missing[0]}.jpg" if missing else ""
+    other = instead_of(places.img_dir, missing[0]) if missing else None
+    remedy = "finish the download, or unpack it again" if other is None else (
+        f"{other} is there, whose ending is not read: convert such files to .jpg or .png")
     yield Finding("108073: pictures present", BREAKS if left else OK, "" if not left else (
-        f"{left} of {len(usable)} pictures are nowhere{half}{first}; finish the download, or unpack it again"
+        f"{left} of {len(usable)} pictures are nowhere{half}{first}; {remedy}"
     ))
-
-
-def _pictures(folder: Path) -> set[int]:
-    return {int(e.name[:-4]) for e in os.scandir(folder) if e.name.endswith(".jpg") and e.name[:-4].isdigit()}
 
 
 def _other_part(folder: Path) -> Path | None:

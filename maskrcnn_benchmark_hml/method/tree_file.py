@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from ..errors import HMLError
 from .aside import written_aside
 
@@ -22,10 +23,9 @@ def read_json(path: str | Path, what: str) -> Any:
     if not path.is_file():
         raise HMLError(f"the {what} {path} does not exist; correct the path")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8 text"
-        raise HMLError(f"the {what} {path} is no valid JSON ({where}); repair it or make it again") from error
+        return files.read_json(path)
+    except HMLError as error:
+        raise HMLError(f"the {what} {error}") from error
 
 
 def write_tree_file(path: str | Path, tree: PredicateTree) -> None:

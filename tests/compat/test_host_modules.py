@@ -88,20 +88,6 @@ def test_gather_on_one_process():
     assert module.all_gather({"a": 1}) == [{"a": 1}]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_statistics_are_counted_once_and_in_order(monkeypatch, rank):
-    events: list[str] = []
-    module = SimpleNamespace(get_dataset_statistics=lambda cfg: events.append("count") or {"n": 1})
-    host_modules.statistics_once(module)
-    assert module.get_dataset_statistics(None) == {"n": 1} and events == ["count"]
-    events.clear()
-    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", rank)):
-        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
-    monkeypatch.setattr(torch.distributed, "barrier", lambda: events.append("barrier"))
-    assert module.get_dataset_statistics(None) == {"n": 1}
-    assert events == (["count", "barrier"] if rank == 0 else ["barrier", "count"])
-
-
 class Boxes:
     """As the host's ``BoxList``: ``to`` moves the boxes and every field that can be moved."""
 

@@ -79,7 +79,7 @@ def test_a_dataset_as_large_as_vg_keeps_5000(folder, monkeypatch):
     root = folder()
     with h5py.File(root / "a.h5", "w") as file:
         file["split"] = np.zeros(20000, dtype=np.int32)
-    assert visual_genome._read_facts(str(root / "a.h5")) == (20000, 5000)
+    assert visual_genome._read_facts(str(root / "a.h5"))[1] == 5000
 
 
 def test_vgs_unreadable_pictures_are_left_out_when_the_annotations_do(folder):
@@ -94,7 +94,7 @@ def test_the_same_ids_in_another_dataset_are_kept(folder):
 def test_missing_pictures_are_named_with_the_two_folders(folder):
     root = folder()
     (root / "VG_100K" / "4.jpg").unlink()
-    with pytest.raises(HMLError, match=r"1 of 6 .*4\.jpg.*VG_100K_2"):
+    with pytest.raises(HMLError, match=r"4\.jpg is missing .*1 of 6 .*VG_100K_2"):
         build(root)
 
 
@@ -110,7 +110,12 @@ def test_missing_folder_and_missing_or_torn_annotations(folder):
     with pytest.raises(HMLError, match="does not exist"):
         build(root, roidb_file=str(root / "b.h5"))
     (root / "a.h5").write_bytes(b"torn")
-    with pytest.raises(HMLError, match="cannot be read"):
+    with pytest.raises(HMLError, match="is a text file, not an HDF5 file"):
+        build(root)
+    (root / "a.h5").unlink()
+    with h5py.File(root / "a.h5", "w") as file:
+        file["other"] = [1]
+    with pytest.raises(HMLError, match="has no array 'split'"):
         build(root)
 
 
@@ -118,11 +123,15 @@ def test_custom_images_need_no_annotations(folder):
     assert build(folder(), roidb_file="absent.h5", custom_eval=True).filenames == []
 
 
-def test_a_forks_own_listing_without_the_assertion_stays():
+def test_a_forks_own_listing_without_the_assertion_stays(folder):
     own = lambda img_dir, image_file: ([], [])  # noqa: E731
     module = SimpleNamespace(load_image_filenames=own, VGDataset=type("VGDataset", (), {"__init__": lambda self: None}))
     dataset_other_than_vg(module)
-    assert module.load_image_filenames is own
+    root = folder(ids=[1, 2])
+    given = str(root / "VG_100K"), str(root / "image_data.json")
+    assert module.load_image_filenames(*given) == ([], [])
+    (root / "VG_100K" / "2.jpg").rename(root / "VG_100K" / "2.png")  # which the fork's own would not find
+    assert [name.rsplit("/", 1)[1] for name in module.load_image_filenames(*given)[0]] == ["1.jpg", "2.png"]
     module.VGDataset()
     before = module.VGDataset.__init__
     dataset_other_than_vg(module)

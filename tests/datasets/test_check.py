@@ -89,9 +89,9 @@ CASES = {
         lambda folder: h5py.File(folder / H5_NAME, "r+").attrs.__setitem__("num_val_images", 3),
         "'num_val_images' is 3, but only 2 training images have relations",
     ),
-    "h5 cut short": (cut(H5_NAME, 3000), "is not a readable HDF5 file, it is cut short or damaged"),
-    "h5 empty": (cut(H5_NAME, 0), "is not a readable HDF5 file"),
-    "JSON cut short": (cut(DICTS_NAME, 100), "is not readable JSON"),
+    "h5 cut short": (cut(H5_NAME, 3000), r"is cut short \(holds 3000 of"),
+    "h5 empty": (cut(H5_NAME, 0), "is empty"),
+    "JSON cut short": (cut(DICTS_NAME, 100), "is cut short"),
     "no h5": (lambda folder: (folder / H5_NAME).unlink(), f"has no {H5_NAME}"),
     "missing key": (edit(DICTS_NAME, lambda d: d.pop("predicate_to_idx")), "has no 'predicate_to_idx'"),
     "gap in the names": (edit(DICTS_NAME, lambda d: d["idx_to_label"].pop("2")), "'idx_to_label' has no entry 2"),
@@ -105,7 +105,7 @@ CASES = {
     "image id twice": (edit(IMAGES_NAME, lambda d: d[1].update(image_id=11)), "image_id 11 occurs twice"),
     "missing picture": (
         lambda folder: (folder / PHOTOS_NAME / "13.jpg").unlink(),
-        r"the picture VG_100K/13.jpg is missing \(1 of 4 are\)",
+        r"the picture VG_100K/13.jpg is missing .*1 of 4 are",
     ),
     "no pictures": (lambda folder: shutil.rmtree(folder / PHOTOS_NAME), "has no folder VG_100K"),
 }
@@ -135,7 +135,7 @@ def test_pictures_are_opened_on_request(small):
     with pytest.raises(HMLError, match="12.jpg is 7x7, but image_data.json says 100x200"):
         check_vg(small, open_pictures=True)
     (small / PHOTOS_NAME / "12.jpg").write_bytes(b"nothing")
-    with pytest.raises(HMLError, match="12.jpg cannot be read"):
+    with pytest.raises(HMLError, match="12.jpg is a text file, not a picture"):
         check_vg(small, open_pictures=True)
 
 

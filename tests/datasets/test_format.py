@@ -105,7 +105,7 @@ def test_validation_size(n_train, stored, size):
         ({"boxes": np.array([[0, 0, 5, 5], [300, 7, 310, 9.0]])}, "covers nothing of the picture"),
         ({"boxes": np.array([[0, 0, 5, float("nan")], [1, 1, 3, 3]])}, "object 0 of image 11 has the box"),
         ({"boxes": np.array([[0, 0, 5, 5.0]])}, "1 boxes but 2 labels"),
-        ({"split": 1}, "has split 1"),
+        ({"split": 3}, "has split 3"),
         ({"width": 0}, "has size 0x100"),
         ({"image_id": 12}, "image id 12 occurs twice"),
         ({"image_id": 1722}, "broken pictures"),

@@ -211,4 +211,4 @@ def test_another_image_data(vg, tmp_path, capsys):
 
 def test_files_that_cannot_be_read(vg):
     (vg / "image_data.json").write_text("[{")
-    assert "cannot be read" in causes(vg)["files"].text
+    assert "image_data.json is cut short" in causes(vg)["files"].text

@@ -170,6 +170,24 @@ def test_validation_size_without_an_attribute(tiny_vg, tmp_path):
     assert read_annotations(tmp_path / "a.h5", "val").num_val_im == 2  # a tenth of 28
 
 
+def test_images_with_split_1_are_the_validation_split(tiny_vg, tmp_path):
+    """As IETrans' file marks them; the number stored for the other way of validating then counts for nothing."""
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_vg, copy)
+    with h5py.File(copy / FILES["roidb_file"], "r+") as file:
+        split = file["split"][:]
+        split[10:17] = 1
+        file["split"][:] = split
+        with_relations = file["img_to_first_rel"][:] >= 0
+    val, train = dataset(copy, "val"), dataset(copy, "train", filter_non_overlap=False)
+    assert np.array_equal(val.split_mask, (split == 1) & with_relations)
+    assert np.array_equal(train.split_mask, (split == 0) & with_relations)
+    counted = val.get_statistics()["fg_matrix"][:, :, 1:].sum()
+    assert counted == sum(len(r) for r in dataset(copy, "train").relationships)
+    # Asked for by number, as Scene-Graph-Benchmark.pytorch does it: the first of the training split.
+    assert np.flatnonzero(dataset(copy, "val", num_val_im=3).split_mask).tolist() == [0, 1, 2]
+
+
 def test_a_picture_of_another_size_warns(tiny_vg, tmp_path, caplog):
     copy = tmp_path / "data"
     shutil.copytree(tiny_vg, copy)
@@ -236,7 +254,7 @@ def gap_in_vocabulary(folder):
 
 BAD = {
     "no annotation file": (lambda f: (f / FILES["roidb_file"]).unlink(), "there is no annotation file"),
-    "truncated h5": (truncate(FILES["roidb_file"]), "damaged or no HDF5"),
+    "truncated h5": (truncate(FILES["roidb_file"]), "is cut short .holds"),
     "array missing": (drop_array, "lacks the array 'relationships'"),
     "box of no extent": (edit("boxes_1024", put(-1, 2, value=0)), "box .* widths and heights must be positive"),
     "relation to another image": (edit("relationships", put(-1, 0, value=0)), "relation .* joins the objects"),
@@ -246,10 +264,10 @@ BAD = {
     "object class": (edit("labels", put(-1, 0, value=6)), r"object class 6 .* 1 to 5"),
     "predicate": (edit("predicates", put(-1, 0, value=0)), r"predicate 0 .* 1 to 4"),
     "no test images": (edit("split", put(slice(None), value=0)), "test split .* no image"),
-    "picture missing": (lambda f: (f / "VG_100K" / "37.jpg").unlink(), "1 of 8 images are missing .* 37.jpg"),
-    "no pictures": (lambda f: shutil.rmtree(f / "VG_100K"), "no image folder"),
+    "picture missing": (lambda f: (f / "VG_100K" / "37.jpg").unlink(), r"37.jpg is missing .*1 of 8 are"),
+    "no pictures": (lambda f: shutil.rmtree(f / "VG_100K"), "no picture folder"),
     "other image list": (shorten_list, "lists 37 images but the annotation file has 38"),
-    "truncated image list": (truncate("image_data.json"), "damaged or no JSON"),
+    "truncated image list": (truncate("image_data.json"), "is cut short .does not end"),
     "no vocabulary": (lambda f: (f / FILES["dict_file"]).unlink(), "there is no file"),
     "gap in the vocabulary": (gap_in_vocabulary, "close the gaps"),
 }

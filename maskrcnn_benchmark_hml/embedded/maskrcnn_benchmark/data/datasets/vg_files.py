@@ -6,9 +6,7 @@ no Python loop over relations, and forked loader workers share the memory.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +17,12 @@ import h5py
 import numpy as np
 
 from maskrcnn_benchmark_hml.datasets.format import validation_size
-from maskrcnn_benchmark_hml.datasets.layout import UNREADABLE_VG_IMAGES
+from maskrcnn_benchmark_hml.datasets.layout import TEST, TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
+from maskrcnn_benchmark_hml.datasets.pictures import locate_pictures
 from maskrcnn_benchmark_hml.datasets.reader import no_attributes
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.files import open_h5
+from maskrcnn_benchmark_hml.files import read_json as read_json_file
 
 BOX_SCALE = 1024
 """Boxes are stored as if the longer image side had this many pixels."""
@@ -45,8 +46,8 @@ class Annotations:
         first_box, end_box: (n,) rows of ``boxes`` of each image of the split.
         relations: (R, 3) subject, object (counted within the image) and predicate, of the split only.
         first_rel, end_rel: (n,) rows of ``relations`` of each image.
-        num_val_im: how many images at the front of the training split are the validation split; None for the test
-            split when it was not given.
+        num_val_im: how many images at the front of the training split are the validation split; None when it was not
+            given and the split is test, or the file itself marks validation images by split 1.
     """
 
     split_mask: np.ndarray
@@ -76,7 +77,8 @@ def read_annotations(
 ) -> Annotations:
     """The annotations of ``split`` = train, val or test.
 
-    Validation images are the first ``num_val_im`` of the file's training split.
+    Validation images are those that the file marks by split 1; where it marks none, or ``num_val_im`` is given, the
+    first ``num_val_im`` of its training split.
 
     Args:
         num_im: use only the first images of the split in the file; -1: all.
@@ -91,8 +93,10 @@ def read_annotations(
     with _opened(path) as file:
         per_image_arrays = {name: file[name][:] for name in _PER_IMAGE}
         num_boxes, num_rels = len(file["labels"]), len(file["relationships"])
-        image_index = _select_images(per_image_arrays, split, num_im, filter_empty_rels)
-        if split != "test":
+        marked = num_val_im is None and bool((per_image_arrays["split"] == VALIDATION).any())
+        wanted = {"train": TRAIN, "val": VALIDATION if marked else TRAIN, "test": TEST}[split]
+        image_index = _select_images(per_image_arrays, wanted, num_im, filter_empty_rels)
+        if split != "test" and not marked:
             if num_val_im is None:
                 num_val_im = validation_size(len(image_index), file.attrs.get("num_val_images"))
             if num_val_im > 0:
@@ -147,27 +151,24 @@ def read_annotations(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    """The open annotation file, with every array that a split needs; HMLError when it is missing or damaged."""
+    """The open annotation file, with every array that a split needs; HMLError when it cannot be read."""
     if not path.is_file():
         raise HMLError(f"there is no annotation file {path}; set HML_DATA (or hml run --data) to the dataset's folder")
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in (*_PER_IMAGE, *_PER_BOX, *_PER_RELATION) if name not in file]
-            if missing:
-                raise HMLError(f"{path} lacks the array {missing[0]!r}; check it with: hml data check {path.parent}")
-            for names in (_PER_IMAGE, _PER_BOX, _PER_RELATION):
-                names = (*names, _ATTRIBUTES) if names == _PER_BOX and _ATTRIBUTES in file else names
-                sizes = {name: len(file[name]) for name in names}
-                if len(set(sizes.values())) > 1:
-                    raise HMLError(f"{path} has arrays of different lengths, {sizes}; write the file again")
-            yield file
-    except (OSError, RuntimeError) as error:  # what h5py raises for a file that is cut short or no HDF5
-        raise HMLError(f"{path} is damaged or no HDF5 file; download or write it again ({error})") from error
+    with open_h5(path) as file:
+        missing = [name for name in (*_PER_IMAGE, *_PER_BOX, *_PER_RELATION) if name not in file]
+        if missing:
+            raise HMLError(f"{path} lacks the array {missing[0]!r}; check it with: hml data check {path.parent}")
+        for names in (_PER_IMAGE, _PER_BOX, _PER_RELATION):
+            names = (*names, _ATTRIBUTES) if names == _PER_BOX and _ATTRIBUTES in file else names
+            sizes = {name: len(file[name]) for name in names}
+            if len(set(sizes.values())) > 1:
+                raise HMLError(f"{path} has arrays of different lengths, {sizes}; write the file again")
+        yield file
 
 
-def _select_images(arrays: dict[str, np.ndarray], split: str, num_im: int, filter_empty_rels: bool) -> np.ndarray:
-    """Indices of the split's images that have a box and, if asked for, a relation."""
-    selected = arrays["split"] == (2 if split == "test" else 0)
+def _select_images(arrays: dict[str, np.ndarray], split: int, num_im: int, filter_empty_rels: bool) -> np.ndarray:
+    """Indices of the images with this ``split`` that have a box and, if asked for, a relation."""
+    selected = arrays["split"] == split
     selected &= arrays["img_to_first_box"] >= 0
     if filter_empty_rels:
         selected &= arrays["img_to_first_rel"] >= 0
@@ -259,26 +260,11 @@ def read_images(img_dir: str | Path, image_file: str | Path, split_mask: np.ndar
             "use the image list that belongs to it"
         )
     img_info = [entries[i] for i in np.flatnonzero(split_mask)]
-    names = [f"{entry['image_id']}.jpg" for entry in img_info]
-    try:
-        present = set(os.listdir(img_dir))
-    except OSError as error:
-        raise HMLError(f"there is no image folder {img_dir}; put the pictures there, or link it") from error
-    missing = [name for name in names if name not in present]
-    if missing:
-        raise HMLError(
-            f"{len(missing)} of {len(names)} images are missing in {img_dir}, the first is {missing[0]}; "
-            "add them (Visual Genome's two picture archives belong into this one folder)"
-        )
-    return [os.path.join(img_dir, name) for name in names], img_info
+    return locate_pictures(img_dir, [entry["image_id"] for entry in img_info], str(image_file)), img_info
 
 
 def read_json(path: str | Path) -> Any:
-    """Content of a JSON file; HMLError when it is missing or damaged."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError as error:
-        raise HMLError(f"there is no file {path}; set HML_DATA (or hml run --data) to the dataset's folder") from error
-    except ValueError as error:
-        raise HMLError(f"{path} is damaged or no JSON file; download or write it again ({error})") from error
+    """Content of a JSON file; HMLError when it is missing or cannot be read."""
+    if not Path(path).exists():
+        raise HMLError(f"there is no file {path}; set HML_DATA (or hml run --data) to the dataset's folder")
+    return read_json_file(path)

@@ -16,25 +16,25 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from maskrcnn_benchmark_hml.datasets.pictures import ENDINGS, open_picture
 from maskrcnn_benchmark_hml.errors import HMLError
 
 from ..seeding import drawn_from
 from .vg_files import BOX_SCALE, Annotations, per_image, read_annotations, read_images, read_json, read_vocabulary
 from .vg_statistics import statistics
 
-_PICTURES = (".jpg", ".jpeg", ".png")
-
 
 class VGDataset(Dataset):
     """One split.
 
     Args:
-        split: train, val or test. Validation images are the first of the file's training split.
+        split: train, val or test. Validation images are those with split 1 in the file, else the first of its training
+            split.
         img_dir, roidb_file, dict_file, image_file: picture folder, annotations, vocabulary, image list.
         transforms: called with (PIL image, target).
         filter_empty_rels: leave out images without a relation; False for training a detector.
         num_im: use only the first images; -1: all.
-        num_val_im: size of the validation split; None: as the file says, else by its size.
+        num_val_im: size of the validation split at the front of the training split; None: as the file says.
         filter_duplicate_rels: training shows one of a pair's predicates, drawn anew each time.
         filter_non_overlap: training leaves out relations whose boxes do not touch.
         flip_aug: mirror half of the training images (on top of the transforms).
@@ -49,7 +49,7 @@ class VGDataset(Dataset):
         ind_to_classes, ind_to_predicates, ind_to_attributes: names, ``__background__`` first.
 
     Raises:
-        HMLError: a file is missing, damaged, or does not fit the others.
+        HMLError: a file is missing, cannot be read, or does not fit the others.
     """
 
     def __init__(
@@ -108,14 +108,15 @@ class VGDataset(Dataset):
     def get_custom_imgs(self, path: str) -> None:
         """Lists the user's pictures in ``custom_files`` and their sizes in ``img_info``."""
         if os.path.isdir(path):
-            files = [str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in _PICTURES]
+            files = [str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in ENDINGS]
         else:
             files = [str(file) for file in read_json(path)]
         if not files:
-            raise HMLError(f"TEST.CUSTUM_PATH {path} has no picture; name a folder of .jpg files or a JSON list")
+            raise HMLError(f"TEST.CUSTUM_PATH {path} has no picture ({', '.join(ENDINGS)}); "
+                           "name a folder of pictures or a JSON list")  # fmt: skip
         self.custom_files, self.img_info = files, []
         for file in tqdm(files, desc="pictures", disable=None):
-            with _open(file) as image:
+            with open_picture(file, load=False) as image:
                 self.img_info.append({"width": image.width, "height": image.height})
 
     def __len__(self) -> int:
@@ -131,10 +132,10 @@ class VGDataset(Dataset):
         return image, target, index
 
     def _custom_sample(self, index: int) -> tuple[Image.Image, Tensor]:
-        return _open(self.custom_files[index]).convert("RGB"), torch.tensor([-1])
+        return open_picture(self.custom_files[index]).convert("RGB"), torch.tensor([-1])
 
     def _sample(self, index: int) -> tuple[Image.Image, BoxList]:
-        image = _open(self.filenames[index]).convert("RGB")
+        image = open_picture(self.filenames[index]).convert("RGB")
         info = self.img_info[index]
         if image.size != (info["width"], info["height"]):
             logging.getLogger(__name__).warning(
@@ -211,10 +212,3 @@ def check_indices(data: Annotations, classes: list[str], predicates: list[str], 
             bad = int(np.argmax(wrong))
             raise HMLError(f"{path}: {what} {int(values[bad])} (row {bad}) is outside the vocabulary's 1 to "
                            f"{len(names) - 1}; use the vocabulary file that belongs to it")  # fmt: skip
-
-
-def _open(file: str) -> Image.Image:
-    try:
-        return Image.open(file)
-    except OSError as error:
-        raise HMLError(f"the picture {file} cannot be read; replace it ({error})") from error

@@ -1,0 +1,107 @@
+"""The host's cache of training statistics: written once, aside, and made again where it is cut short."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ..errors import HMLError
+from ..files import cut_short, describe_format, formats, why_unreadable
+
+logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
+
+CACHES = "*_statistics.cache"
+
+
+def statistics_once(module: Any) -> None:
+    """Cures three faults of ``get_dataset_statistics`` (data/build.py).
+
+    Every rank counts the training set and writes the same file: here rank 0 counts and writes, the others then read.
+    A run that is stopped while it writes leaves a cut file, with which no later run starts: here it is written aside,
+    and one that is cut short all the same is removed and made again.
+    """
+    original = module.get_dataset_statistics
+
+    @functools.wraps(original)
+    def get_dataset_statistics(cfg: Any) -> Any:
+        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        result = None
+        if not several or dist.get_rank() == 0:
+            remove_cut_caches(getattr(cfg, "OUTPUT_DIR", ""))
+            with _saved_aside():
+                result = original(cfg)
+        if several:
+            dist.barrier()
+        return original(cfg) if result is None else result
+
+    module.get_dataset_statistics = get_dataset_statistics
+
+
+def remove_cut_caches(folder: str | os.PathLike) -> None:
+    """Remove every statistics cache of a folder that is cut short, and say so; the host counts again.
+
+    Raises:
+        HMLError: a cache may not be read, or a cut one not be removed.
+    """
+    for path in sorted(Path(folder).glob(CACHES)) if str(folder) else ():
+        how = _how_cut(path)
+        if not how:
+            continue
+        try:
+            path.unlink()
+        except OSError as error:
+            raise HMLError(
+                f"the statistics cache {path} is cut short ({how}) and cannot be removed; delete it"
+            ) from error
+        logger.warning(
+            "the statistics cache %s was cut short (%s): removed, the training set is counted again", path, how
+        )
+
+
+def _how_cut(path: Path) -> str:
+    """How a cache can be seen to be cut short; "" if it is whole, whatever it holds."""
+    try:
+        kind = describe_format(path)
+        how = cut_short(path, kind)
+        if how or kind not in (formats.TORCH, formats.TORCH_LEGACY, formats.PICKLE):
+            return how
+        torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise HMLError(f"the statistics cache {why_unreadable(path, error, 'a torch file')}") from error
+    except (EOFError, RuntimeError) as error:  # the end of a legacy file is missing
+        return (str(error).splitlines() or ["it ends too early"])[0]
+    except Exception as error:  # whole, but of types that only the host can load
+        logger.debug("%s: %s", path, error)
+    return ""
+
+
+@contextmanager
+def _saved_aside() -> Iterator[None]:
+    """Inside, ``torch.save`` to a statistics cache writes beside the file and moves it there when it is whole."""
+    save = torch.save
+
+    @functools.wraps(save)
+    def aside(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        if not (isinstance(f, (str, os.PathLike)) and Path(f).match(CACHES)):
+            save(obj, f, *args, **kwargs)
+            return
+        part = Path(f).with_name(f".{Path(f).name}.{os.getpid()}.part")
+        try:
+            save(obj, part, *args, **kwargs)
+            os.replace(part, f)
+        finally:
+            part.unlink(missing_ok=True)
+
+    torch.save = aside
+    try:
+        yield
+    finally:
+        torch.save = save

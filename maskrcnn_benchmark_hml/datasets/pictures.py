@@ -1,0 +1,104 @@
+"""A dataset's pictures: which file belongs to an image id, and how it is opened. The one place that knows endings."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import HMLError
+from ..files import why_unreadable
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""Endings of pictures that are read, in small letters; of two pictures of one image the first in this order counts."""
+
+
+def locate_pictures(folder: str | Path, image_ids: Iterable[int], listed_in: str) -> list[str]:
+    """Path of every image's picture, ``<folder>/<image_id>`` with any of ``ENDINGS`` in small or capital letters.
+
+    Args:
+        listed_in: the file that lists the images, for the error.
+
+    Raises:
+        HMLError: the folder cannot be read, or a picture is missing; the first is named, and with it a file of that
+            id with an ending that is not read.
+    """
+    ids = [str(image_id) for image_id in image_ids]
+    names = _names(folder)
+    missing = [image_id for image_id in ids if image_id not in names]
+    if not missing:
+        return [os.path.join(folder, names[image_id]) for image_id in ids]
+    name = f"{os.path.basename(os.path.normpath(folder))}/{missing[0]}.jpg"
+    counted = f"{len(missing)} of {len(ids)} are"
+    other = instead_of(folder, missing[0])
+    if other is not None:
+        raise HMLError(
+            f"the picture {name} is missing ({counted}); {folder} has {other} instead, which is not read: convert "
+            f"such files to one of {', '.join(ENDINGS)}"
+        )
+    raise HMLError(
+        f"the picture {name} is missing from {folder} ({counted}; its ending may also be {', '.join(ENDINGS[1:])}); "
+        "usual causes: an incomplete download, Visual Genome's two picture folders VG_100K and VG_100K_2 not merged "
+        f"into one, or a wrong {listed_in}"
+    )
+
+
+def instead_of(folder: str | Path, image_id: int | str) -> str | None:
+    """Name of a file of this image id whose ending is not read, e.g. ``12.heic``."""
+    return next((entry for entry in sorted(os.listdir(folder)) if Path(entry).stem == str(image_id)), None)
+
+
+def only_jpg(folder: str | Path) -> bool:
+    """Whether every picture in the folder is called ``<image_id>.jpg``."""
+    return all(name.endswith(".jpg") for name in _names(folder).values())
+
+
+def present_ids(folder: str | Path) -> set[int]:
+    """The image ids that have a picture in the folder."""
+    return {int(stem) for stem in _names(folder) if stem.isdigit()}
+
+
+def _names(folder: str | Path) -> dict[str, str]:
+    try:
+        return _listed(str(folder), os.stat(folder).st_mtime_ns)
+    except FileNotFoundError as error:
+        raise HMLError(
+            f"there is no picture folder {folder}; put or link the pictures there, or name the dataset's folder "
+            "(hml run --data DIR)"
+        ) from error
+    except OSError as error:
+        raise HMLError(f"the picture folder {folder} cannot be read ({error.strerror}); correct its rights") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _listed(folder: str, stamp: int) -> dict[str, str]:
+    """stem -> file name of the pictures in a folder."""
+    found: dict[str, tuple[int, str]] = {}
+    for entry in os.scandir(folder):
+        stem, ending = os.path.splitext(entry.name)
+        if ending.lower() in ENDINGS:
+            # .jpg before .JPG before .jpeg and so on, in whatever order the folder lists them.
+            rank = (2 * ENDINGS.index(ending.lower()) + (ending != ending.lower()), entry.name)
+            found[stem] = min(rank, found.get(stem, rank))
+    return {stem: name for stem, (_, name) in found.items()}
+
+
+def open_picture(path: str | Path, load: bool = True) -> Image.Image:
+    """The picture, decoded unless ``load`` is off; its format is told from its content, whatever its ending.
+
+    Raises:
+        HMLError: it cannot be read; no permission, cut short, and no picture at all are told apart.
+    """
+    try:
+        picture = Image.open(path)
+        if load:
+            picture.load()
+        return picture
+    except Image.DecompressionBombError as error:
+        raise HMLError(f"the picture {path} has more pixels than are read ({error}); make it smaller") from error
+    # PIL raises SyntaxError and ValueError for some broken files, OSError for the others.
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise HMLError(f"the picture {why_unreadable(path, error, 'a picture')}") from error

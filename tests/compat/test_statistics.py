@@ -1,0 +1,89 @@
+"""The host's cache of training statistics: counted by one rank, written aside, made again where it is cut short."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from maskrcnn_benchmark_hml.compat import statistics
+from maskrcnn_benchmark_hml.errors import HMLError
+
+RESULT = {"fg_matrix": torch.arange(9000.0), "rel_classes": ["__background__", "on"]}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_statistics_are_counted_once_and_in_order(monkeypatch, rank):
+    events: list[str] = []
+    module = SimpleNamespace(get_dataset_statistics=lambda cfg: events.append("count") or {"n": 1})
+    statistics.statistics_once(module)
+    assert module.get_dataset_statistics(None) == {"n": 1} and events == ["count"]
+    events.clear()
+    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", rank)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: events.append("barrier"))
+    assert module.get_dataset_statistics(None) == {"n": 1}
+    assert events == (["count", "barrier"] if rank == 0 else ["barrier", "count"])
+
+
+@pytest.fixture
+def host(tmp_path):
+    """As SGB's data/build.py: loads the cache if there is one, else counts and saves; ``counted`` notes each count."""
+    cache, counted = tmp_path / "VG_train_statistics.cache", []
+
+    def get_dataset_statistics(cfg):
+        if cache.exists():
+            return torch.load(cache, weights_only=True)
+        counted.append(1)
+        torch.save(RESULT, str(cache))
+        return RESULT
+
+    module = SimpleNamespace(get_dataset_statistics=get_dataset_statistics)
+    statistics.statistics_once(module)
+    cfg = SimpleNamespace(OUTPUT_DIR=str(tmp_path))
+    return SimpleNamespace(get=lambda: module.get_dataset_statistics(cfg), cache=cache, counted=counted)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("keep", [0, 100, 30000])
+def test_a_cut_cache_is_made_again(host, caplog, keep, legacy):
+    torch.save(RESULT, host.cache, _use_new_zipfile_serialization=not legacy)
+    assert torch.equal(host.get()["fg_matrix"], RESULT["fg_matrix"]) and not host.counted  # whole: read
+    host.cache.write_bytes(host.cache.read_bytes()[:keep])
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(host.get()["fg_matrix"], RESULT["fg_matrix"])
+    assert host.counted == [1] and "was cut short" in caplog.text
+    assert torch.load(host.cache, weights_only=True)["rel_classes"] == RESULT["rel_classes"]
+
+
+def test_a_cache_of_the_hosts_own_types_stays(host):
+    torch.save({"classes": SimpleNamespace(a=1)}, host.cache)  # what weights_only refuses
+    before = host.cache.read_bytes()
+    statistics.remove_cut_caches(host.cache.parent)
+    assert host.cache.read_bytes() == before
+
+
+def test_a_stopped_write_leaves_no_cache(host, monkeypatch):
+    save = torch.save
+
+    def stopped(obj, f, *args, **kwargs):
+        save(obj, f, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        host.get()
+    assert list(host.cache.parent.iterdir()) == [] and torch.save is stopped
+
+
+def test_a_cut_cache_that_cannot_be_removed_is_named(host, monkeypatch):
+    host.cache.write_bytes(b"")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(host.cache), "unlink", refuse)
+    with pytest.raises(HMLError, match="is cut short .* cannot be removed"):
+        host.get()

@@ -85,7 +85,7 @@ KEYS: tuple[Key, ...] = tuple(
         # -- predicate tree, eq. 1-2
         ("TREE.FILE", "", _path, "tree JSON; '' = the shipped tree of this vocabulary (or TREE.BUILDER, if set)"),
         ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start instead of loading one"),
-        ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (word2vec, GloVe text or SGB's .pt)"),
+        ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (GloVe, word2vec, fastText, gensim, .pt)"),
         ("TREE.SKIP_WORDS", (), _names, "words without vector that DWE may leave out (word2vec GoogleNews: of, to)"),
         ("TREE.ACTIONS", (), _names, "clustered builder: human actions, whose singleton groups go to the last layer; "
          "empty = the paper's list for VG"),

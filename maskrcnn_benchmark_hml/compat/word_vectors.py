@@ -1,18 +1,22 @@
-"""The host's word-vector loader, without its download and with every format that gensim reads."""
+"""The host's word-vector loader, without its download and with every format that ``method.vectors`` reads."""
 
 from __future__ import annotations
 
+import contextvars
 import functools
+import inspect
 import logging
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from ..errors import HMLError
-from ..method.vectors import WordVectors, load_vectors
+from ..method.vectors import WordVectors, find_vectors, load_vectors
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
+
+# The words that the host function now running will ask for; None: unknown, all of the file are read.
+_asked: contextvars.ContextVar[frozenset[str] | None] = contextvars.ContextVar("words_asked_for", default=None)
 
 
 class _Words:
@@ -44,17 +48,17 @@ class _Rows:
 
 
 @functools.lru_cache(maxsize=2)
-def _cached(path: str, dim: int, stamp: int) -> WordVectors:
-    return load_vectors(path, dim)
+def _cached(path: str, dim: int, words: frozenset[str] | None, stamp: int) -> WordVectors:
+    return load_vectors(path, dim, words=words)
 
 
 def load_word_vectors(root: str, wv_type: str = "glove.6B", dim: int | str = 300) -> tuple[Any, Any, int]:
     """What the host's function of this name returns: a mapping word -> key, rows by key, and their length.
 
     Args:
-        root: the config's ``GLOVE_DIR``: a folder with ``<wv_type>.<dim>d.pt`` or ``.txt`` (the host's own names), or
-            one file in any format of :func:`..method.vectors.load_vectors`, or ``""``: no vectors at all, so that the
-            host draws every embedding from N(0, 1), as it does for single words that it does not find.
+        root: the config's ``GLOVE_DIR``: a folder or a file as in :func:`..method.vectors.find_vectors`, in any
+            format of :func:`..method.vectors.load_vectors`, or ``""``: no vectors at all, so that the host draws
+            every embedding from N(0, 1), as it does for single words that it does not find.
         wv_type: the stem of the file's name.
         dim: length of the vectors (``MODEL.ROI_RELATION_HEAD.EMBED_DIM``).
     Raises:
@@ -64,19 +68,34 @@ def load_word_vectors(root: str, wv_type: str = "glove.6B", dim: int | str = 300
     if not root:
         logger.warning("GLOVE_DIR is empty: word embeddings start from random numbers")
         return {}, torch.empty(0, length), length
-    folder = Path(root).expanduser()
-    names = [f"{wv_type}.{length}d.pt", f"{wv_type}.{length}d.txt"]
-    candidates = [folder] if folder.is_file() else [folder / name for name in names]
-    for path in candidates:
-        if path.is_file():
-            vectors = _cached(str(path), length, path.stat().st_mtime_ns)
-            return _Words(vectors), _Rows(vectors), length
-    raise HMLError(
-        f"no word vectors of length {length} in GLOVE_DIR {root!r} (looked for {' and '.join(names)}); set GLOVE_DIR "
-        'to a folder or file that has them, or to "" for random embeddings; nothing is downloaded'
-    )
+    path = find_vectors(root, wv_type, length)
+    vectors = _cached(str(path), length, _asked.get(), path.stat().st_mtime_ns)
+    return _Words(vectors), _Rows(vectors), length
+
+
+def _naming_words(function: Callable) -> Callable:
+    """A host function with a list ``names``: while it runs, those names and their words are all that is read."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        names = signature.bind(*args, **kwargs).arguments["names"]
+        token = _asked.set(frozenset(word for name in names for word in (name, *name.split(" ")) if word))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _asked.reset(token)
+
+    return named
 
 
 def download_free_word_vectors(module: Any) -> None:
-    """Cures the silent 0.8 GB download from a dead link (utils_motifs.py, when GLOVE_DIR has no such file)."""
+    """Cures the silent 0.8 GB download from a dead link (utils_motifs.py, when GLOVE_DIR has no such file).
+
+    Functions of the module with a parameter ``names`` (``obj_edge_vectors``) read the vectors of those names alone.
+    """
     module.load_word_vectors = load_word_vectors
+    for name, function in list(vars(module).items()):
+        if inspect.isfunction(function) and not hasattr(function, "__wrapped__"):
+            if "names" in inspect.signature(function).parameters:
+                setattr(module, name, _naming_words(function))

@@ -5,10 +5,10 @@ There is one base config, ``configs/demo/relation.yaml`` (MOTIFS, PredCls); ever
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..errors import HMLError
+from ..files import read_json
 from ..resources import config_file
 
 RELATION_CONFIG = "demo/relation.yaml"
@@ -85,4 +85,4 @@ def _vocabulary(data: Path) -> dict[str, dict[str, int]]:
     path = data / "VG-SGG-dicts-with-attri.json"
     if not path.is_file():
         raise HMLError(f"{data} has no {path.name}; see hml data --help for how a dataset folder is made")
-    return json.loads(path.read_text("utf-8"))
+    return read_json(path)

@@ -5,7 +5,6 @@ What knows trees is imported where it is used: it takes seconds, and `--help` ne
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from yacs.config import CfgNode
 
 from ..config import add_hml_config, merge_profile
 from ..errors import HMLError
+from ..files import read_json
 from ..resources import config_root
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class DataTrees:
     @cached_property
     def names(self) -> list[str]:
         """The predicates in index order."""
-        vocabulary = json.loads((self.data / "VG-SGG-dicts-with-attri.json").read_text("utf-8"))
+        vocabulary = read_json(self.data / "VG-SGG-dicts-with-attri.json")
         index = vocabulary["predicate_to_idx"]
         return sorted(index, key=index.__getitem__)
 

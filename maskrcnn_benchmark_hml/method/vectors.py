@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import torch
-from gensim import utils
-from gensim.models import KeyedVectors
 
 from ..errors import HMLError
+from .vector_cache import read_once_per_machine
+from .vector_files import KNOWN, read_vectors
 
 _CHUNK = 1 << 22
 
@@ -22,16 +20,23 @@ class WordVectors:
 
     Args:
         name: what the tree's file calls these vectors, usually the file's name without its ending.
-        digest: SHA-256 of the file, hexadecimal.
+        digest: SHA-256 of the file, hexadecimal, or what computes it when it is first asked for.
         index: word -> row.
         matrix: float32 (words, dim).
     """
 
-    def __init__(self, name: str, digest: str, index: dict[str, int], matrix: np.ndarray) -> None:
+    def __init__(self, name: str, digest: str | Callable[[], str], index: dict[str, int], matrix: np.ndarray) -> None:
         self.name = name
-        self.digest = digest
+        self._digest = digest
         self._index = index
         self._matrix = matrix
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, hexadecimal; computed once, when it is first asked for."""
+        if not isinstance(self._digest, str):
+            self._digest = self._digest()
+        return self._digest
 
     @property
     def dim(self) -> int:
@@ -84,37 +89,62 @@ def load_vectors(
     words: Iterable[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> WordVectors:
-    """Read a file of word vectors; the format is recognised from the content.
+    """Read a file of word vectors; the format is recognised from the content (``vector_files.KNOWN``).
 
-    Known formats: word2vec text and binary (a header line "words dim"), GloVe text (no header; words may hold
-    blanks, as in GloVe 840B), either of them gzipped, and the benchmark's ``glove.6B.*.pt``, a saved tuple
-    (dict word -> row, tensor (words, dim), dim), read without unpickling code.
+    No format runs code from the file. With ``words`` a large file is read once per machine: what was found of it is
+    kept in the temporary folder, for other processes and later runs.
 
     Args:
         path: the file.
-        dim: expected length of the vectors; None accepts any.
-        words: keep only these (GloVe text alone makes use of it, to stay small and quick).
-        progress: called with the number of bytes that the digest has just taken in.
+        dim: expected length of the vectors; None accepts any. A zip with several files is read for this length.
+        words: keep only these; None keeps all, which for a large file takes gigabytes.
+        progress: called with the number of bytes that the digest, then computed at once, has just taken in.
 
     Raises:
-        HMLError: no such file, wrong dim, or a content that is none of the formats.
+        HMLError: no such file, wrong dim, or a content that is none of the formats or cannot be read.
     """
     path = Path(path)
     if not path.is_file():
-        raise HMLError(f"the word vectors {path} do not exist; give a word2vec, GloVe or glove.6B.*.pt file")
-    try:
-        index, matrix = _read(path, None if words is None else frozenset(words))
-    except (ValueError, EOFError, OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
-        if isinstance(error, HMLError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HMLError(f"{path} cannot be read as word vectors ({reason}); fetch the file again") from error
+        raise HMLError(f"the word vectors {path} do not exist; give a file of one of these: {KNOWN}")
+    if words is None:
+        name, index, matrix = read_vectors(path, dim, None)
+    else:
+        name, index, matrix = read_once_per_machine(path, dim, frozenset(words), read_vectors)
     if dim is not None and matrix.shape[1] != dim:
         raise HMLError(f"{path} holds vectors of length {matrix.shape[1]}, not {dim}; correct the length or the file")
     if not np.isfinite(matrix).all():
-        raise HMLError(f"{path} holds inf or NaN; fetch the file again")
-    name = Path(path.name.removesuffix(".gz")).stem
-    return WordVectors(name, _file_digest(path, progress), index, matrix)
+        bad = next(word for word, row in index.items() if not np.isfinite(matrix[row]).all())
+        raise HMLError(f"{path} holds inf or NaN (first in {bad!r}); use vectors without")
+    vectors = WordVectors(name, lambda: _file_digest(path, progress), index, matrix)
+    if progress is not None:
+        vectors.digest  # noqa: B018  now, while the caller shows the progress
+    return vectors
+
+
+def find_vectors(place: str | Path, wv_type: str, dim: int) -> Path:
+    """The file of word vectors that a benchmark's ``GLOVE_DIR`` names: the file itself, or the one in that folder.
+
+    Args:
+        wv_type, dim: the file's name, e.g. ``glove.6B`` and 200.
+
+    Raises:
+        HMLError: the folder has none of the names; files that may be word vectors are named.
+    """
+    folder = Path(place).expanduser()
+    if folder.is_file():
+        return folder
+    stem = f"{wv_type}.{dim}d"
+    names = [f"{stem}.pt", f"{stem}.txt", f"{stem}.txt.pt", f"{stem}.txt.gz", f"{stem}.zip", f"{wv_type}.zip"]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    endings = (".txt", ".vec", ".bin", ".kv", ".wordvectors", ".pt", ".gz", ".zip")
+    others = sorted(p.name for p in folder.iterdir() if p.name.endswith(endings)) if folder.is_dir() else []
+    hint = f"it has {', '.join(others[:4])}: name the file itself in GLOVE_DIR; or " if others else ""
+    raise HMLError(
+        f"no word vectors of length {dim} in GLOVE_DIR {str(place)!r} (looked for {', '.join(names)}); {hint}set "
+        'GLOVE_DIR to a folder or file that has them, or to "" for random embeddings; nothing is downloaded'
+    )
 
 
 def _file_digest(path: Path, progress: Callable[[int], None] | None) -> str:
@@ -125,63 +155,3 @@ def _file_digest(path: Path, progress: Callable[[int], None] | None) -> str:
             if progress is not None:
                 progress(len(chunk))
     return digest.hexdigest()
-
-
-def _read(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
-    if path.suffix == ".pt":
-        return _read_tuple(path)
-    with utils.open(path, "rb") as file:
-        head = file.readline()
-        fields = head.split()
-        headed = len(fields) == 2 and all(field.isdigit() for field in fields)
-        binary = headed and not _is_text_row(file.read(4096))
-    if not headed:
-        with utils.open(path, "rb") as file:
-            return _read_glove(file, path, words)
-    vectors = KeyedVectors.load_word2vec_format(str(path), binary=binary)
-    return vectors.key_to_index, vectors.vectors
-
-
-def _is_text_row(sample: bytes) -> bool:
-    """Whether the bytes after a word2vec header are 'word number ...' rather than 'word <raw floats>'."""
-    fields = sample.split(b" ", 2)
-    try:
-        return len(fields) == 3 and np.isfinite(float(fields[1]))
-    except ValueError:
-        return False
-
-
-def _read_glove(file: BinaryIO, path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
-    index: dict[str, int] = {}
-    rows: list[np.ndarray] = []
-    dim = 0
-    for number, line in enumerate(file, 1):
-        fields = line.rstrip().split(b" ")
-        # The first row decides the length; later words may themselves hold blanks.
-        dim = dim or len(fields) - 1
-        if dim < 1 or len(fields) < dim + 1:
-            raise HMLError(f"{path} line {number} is no 'word number number ...' row of length {dim}; fetch it again")
-        word = b" ".join(fields[:-dim]).decode("utf-8", errors="replace")
-        if word in index or (words is not None and word not in words):
-            continue
-        index[word] = len(rows)
-        rows.append(np.array(fields[-dim:], dtype=np.float32))
-    if not rows:
-        if dim:
-            some = ", ".join(sorted(words)[:10]) + (", ..." if len(words) > 10 else "")
-            raise HMLError(f"{path} has none of the {len(words)} words asked for ({some}); use other vectors")
-        raise HMLError(f"{path} holds no vector; fetch it again")
-    return index, np.stack(rows)
-
-
-def _read_tuple(path: Path) -> tuple[dict[str, int], np.ndarray]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types for a damaged or foreign file
-        raise HMLError(f"{path} is damaged or no torch file; fetch or build it again") from error
-    if not (isinstance(content, (tuple, list)) and len(content) == 3 and isinstance(content[0], dict)):
-        raise HMLError(f"{path} is no saved (word -> row, tensor, dim) tuple; use the benchmark's glove.6B.*.pt")
-    index, matrix, _ = content
-    if not isinstance(matrix, torch.Tensor) or matrix.dim() != 2 or max(index.values(), default=0) >= len(matrix):
-        raise HMLError(f"the tensor in {path} does not fit its words; fetch or build it again")
-    return index, matrix.to(torch.float32).numpy()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import HMLError
+from ..files import read_json
 from ..method.tree import PredicateTree, build_clustered_tree, build_frequency_tree
 from ..method.vectors import load_vectors
 from ..resources import config_root
@@ -60,16 +60,14 @@ def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTr
     overrides = None
     if settings.OVERRIDES:
         try:
-            overrides = json.loads(Path(settings.OVERRIDES).read_text())
-        except (OSError, ValueError) as error:
-            raise HMLError(
-                f"HML.TREE.OVERRIDES {settings.OVERRIDES} is not a readable JSON file; see hml tree --help"
-            ) from error
+            overrides = read_json(settings.OVERRIDES)
+        except HMLError as error:
+            raise HMLError(f"HML.TREE.OVERRIDES: {error}") from error
     if settings.BUILDER == "frequency":
         return build_frequency_tree(names, counts, boundaries=tuple(settings.BOUNDARIES), overrides=overrides)
     if not settings.VECTORS:
         raise HMLError("HML.TREE.BUILDER clustered needs word vectors; give their file as HML.TREE.VECTORS")
-    vectors = load_vectors(settings.VECTORS)
+    vectors = load_vectors(settings.VECTORS, words={word for name in names for word in name.split()})
     return build_clustered_tree(
         names, counts, vectors, threshold=settings.THRESHOLD, num_layers=settings.LAYERS, overrides=overrides,
         skip_words=tuple(settings.SKIP_WORDS), **({"actions": tuple(settings.ACTIONS)} if settings.ACTIONS else {}),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from maskrcnn_benchmark_hml.compat import word_vectors
 from maskrcnn_benchmark_hml.compat.word_vectors import load_word_vectors
 from maskrcnn_benchmark_hml.errors import HMLError
 
@@ -68,3 +70,23 @@ def test_a_wrong_length_is_a_clear_error(tmp_path):
     path.write_text("1 3\nman 1 2 3\n")
     with pytest.raises(HMLError, match="3"):
         load_word_vectors(str(path), "glove.6B", 200)
+
+
+def test_only_the_names_asked_for_are_read(tmp_path, monkeypatch):
+    """SGB's obj_edge_vectors(names, ...): names and, for those without a vector, their longest word."""
+    path = tmp_path / "mine.vec"
+    path.write_text("3 3\nman 1 2 3\nstreet 4 5 6\nunused 7 8 9\n")
+    asked = []
+    load = word_vectors.load_vectors
+    monkeypatch.setattr(word_vectors, "load_vectors", lambda *a, words: asked.append(words) or load(*a, words=words))
+
+    def obj_edge_vectors(names, wv_dir, wv_type="glove.6B", wv_dim=300):
+        words, rows, _ = module.load_word_vectors(wv_dir, wv_type, wv_dim)
+        return [rows[words.get(name) or words.get(max(name.split(" "), key=len))].tolist() for name in names]
+
+    module = SimpleNamespace(obj_edge_vectors=obj_edge_vectors)
+    word_vectors.download_free_word_vectors(module)
+    assert module.obj_edge_vectors(["man", "street light"], str(path), wv_dim=3) == [[1, 2, 3], [4, 5, 6]]
+    assert asked == [{"man", "street", "light", "street light"}]
+    module.load_word_vectors(str(path), "glove.6B", 3)  # by a caller that we do not know: all of it
+    assert asked[1] is None

@@ -65,7 +65,7 @@ def test_embeddings_from_a_file(tmp_path, caplog):
     assert torch.equal(rows[3], obj_edge_vectors(["zyx"], "", wv_dim=3)[0])
     (tmp_path / "mine.txt").write_text("dog 1 2 3\n")
     assert obj_edge_vectors(["dog"], str(tmp_path / "mine.txt"), wv_dim=3).tolist() == [[1, 2, 3]]
-    with pytest.raises(HMLError, match="no glove.6B.50d.pt"):
+    with pytest.raises(HMLError, match="no word vectors of length 50 .*glove.6B.50d.pt"):
         obj_edge_vectors(["dog"], str(tmp_path), wv_dim=50)
     with pytest.raises(HMLError, match="length 3, not 50"):
         obj_edge_vectors(["dog"], str(tmp_path / "mine.txt"), wv_dim=50)

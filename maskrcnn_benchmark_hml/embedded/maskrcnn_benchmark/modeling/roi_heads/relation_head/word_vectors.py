@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.method.vectors import load_vectors
+from maskrcnn_benchmark_hml.method.vectors import find_vectors, load_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +20,8 @@ def obj_edge_vectors(names: Sequence[str], wv_dir: str, wv_type: str = "glove.6B
     A name without a vector takes that of its longest word; failing that, normal numbers seeded by the name.
 
     Args:
-        wv_dir: folder with ``<wv_type>.<wv_dim>d.pt`` or ``.txt``, or a file of word vectors, or ``""``: normal
-            numbers for every name. Nothing is ever downloaded.
+        wv_dir: a folder or a file of word vectors (``find_vectors``), or ``""``: normal numbers for every name.
+            Nothing is ever downloaded.
 
     Raises:
         HMLError: there is no such file, or its vectors have another length.
@@ -32,7 +30,7 @@ def obj_edge_vectors(names: Sequence[str], wv_dir: str, wv_type: str = "glove.6B
         logger.info('GLOVE_DIR is "": class embeddings of length %d start from N(0, 1), seeded by the name', wv_dim)
         return torch.stack([_random_vector(name, wv_dim) for name in names])
     longest = {name: max(name.split(" "), key=len) for name in names}
-    vectors = load_vectors(_find(wv_dir, wv_type, wv_dim), wv_dim, words={*longest, *longest.values()})
+    vectors = load_vectors(find_vectors(wv_dir, wv_type, wv_dim), wv_dim, words={*longest, *longest.values()})
     rows, drawn = [], []
     for name in names:
         word = name if name in vectors else longest[name]
@@ -44,20 +42,6 @@ def obj_edge_vectors(names: Sequence[str], wv_dir: str, wv_type: str = "glove.6B
     if drawn:
         logger.info("no vector in %s, drawn from N(0, 1) instead: %s", vectors.name, ", ".join(drawn))
     return torch.stack(rows)
-
-
-def _find(wv_dir: str, wv_type: str, wv_dim: int) -> Path:
-    folder = Path(wv_dir)
-    if folder.is_file():
-        return folder
-    stem = f"{wv_type}.{wv_dim}d"
-    for path in (folder / f"{stem}.pt", folder / f"{stem}.txt"):
-        if path.is_file():
-            return path
-    raise HMLError(
-        f"GLOVE_DIR {str(wv_dir)!r} has no {stem}.pt or {stem}.txt; put one there, name a file of word vectors, "
-        'or set GLOVE_DIR "" to start from random embeddings'
-    )
 
 
 def _random_vector(name: str, dim: int) -> Tensor:

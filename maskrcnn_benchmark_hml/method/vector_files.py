@@ -1,0 +1,227 @@
+"""Files of word vectors, each format told from its content and read for the wanted words alone."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from ..errors import HMLError
+from ..files import cut_short, describe_format, formats, why_unreadable
+from .vector_fasttext import read_fasttext
+from .vector_pickle import read_pickle
+from .vector_table import not_empty, pick
+
+WANTED = "a file of word vectors"
+KNOWN = (
+    "GloVe and word2vec text, word2vec binary (each also gzipped or in a zip), fastText .vec and .bin, "
+    "gensim KeyedVectors, a benchmark's glove.*.pt, torchtext's .txt.pt"
+)
+
+Table = tuple[str, dict[str, int], np.ndarray]
+"""The vectors' name, word -> row, and float32 (words, dim)."""
+
+_CHUNK = 1 << 24
+_OPENERS = {formats.GZIP: gzip.open, formats.BZIP2: bz2.open, formats.XZ: lzma.open}
+_NAME_ENDS = re.compile(r"(\.(gz|bz2|xz|zip|pt|txt|vec|bin|kv|wordvectors|pkl))+$")
+
+
+def read_vectors(path: Path, dim: int | None, words: frozenset[str] | None) -> Table:
+    """Read a file of word vectors.
+
+    Args:
+        dim: which member of a zip with several to take; not checked otherwise.
+        words: keep only these; None keeps all.
+
+    Raises:
+        HMLError: none of the formats, or it cannot be read; the file's own format is named.
+    """
+    try:
+        kind = describe_format(path)
+        return _read(path, kind, dim, words)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
+        raise HMLError(why_unreadable(path, error, WANTED)) from error
+
+
+def _read(path: Path, kind: str, dim: int | None, words: frozenset[str] | None) -> Table:
+    name = vectors_name(path.name)
+    if kind in (formats.TORCH, formats.TORCH_LEGACY) or kind == formats.PICKLE and path.suffix == ".pt":
+        return (name, *_from_torch(path, kind, words))
+    if kind == formats.PICKLE:
+        return (name, *read_pickle(path, words))
+    if kind == formats.FASTTEXT:
+        return (name, *read_fasttext(path, words))
+    if kind == formats.ZIP:
+        return _from_zip(path, dim, words)
+    if kind in _OPENERS:
+        with _OPENERS[kind](path, "rb") as file:
+            return (name, *_from_stream(file, path, words))
+    plain = kind.split(" in ")
+    if plain[0] in (formats.TEXT, formats.JSON, formats.UNKNOWN) and not plain[-1].startswith(("UTF-16", "UTF-32")):
+        with path.open("rb") as file:
+            return (name, *_from_stream(file, path, words))
+    raise HMLError(f"{why_unreadable(path, None, WANTED)}; known are {KNOWN}")
+
+
+def vectors_name(file_name: str) -> str:
+    """What a tree's file calls the vectors: the file's name without its endings."""
+    return _NAME_ENDS.sub("", file_name) or file_name
+
+
+# ---- text, and word2vec's binary format ----
+
+
+def _from_stream(raw: BinaryIO, path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+    file = io.BufferedReader(raw, 1 << 20)  # type: ignore[arg-type]
+    first = file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf")
+    if first.startswith(b"\xba\x16\x4f\x2f"):
+        raise HMLError(f"{path} holds a fastText model inside; unpack it and name what comes out")
+    fields = first.split()
+    if len(fields) == 2 and all(field.isdigit() for field in fields):
+        count, dim = (int(field) for field in fields)
+        if not _is_text_row(file.peek(4096)):
+            return _table(_binary_rows(file, path, count, dim, words), path, words)
+        return _table(_text_rows(file, path, 2, dim, count, words), path, words)
+    # The first row decides the length; later words may themselves hold blanks (GloVe 840B).
+    dim = len(first.split()) - 1
+    if dim < 1 or not _is_text_row(first):
+        raise HMLError(f"{path} line 1 is no 'word number number ...' row, so it is none of the known files: {KNOWN}")
+    rows = _text_rows(_with_first(first, file), path, 1, dim, None, words)
+    return _table(rows, path, words)
+
+
+def _with_first(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _is_text_row(sample: bytes) -> bool:
+    """Whether the bytes are 'word number ...' rather than 'word <raw floats>'."""
+    fields = sample.replace(b"\t", b" ").split(b" ", 2)
+    try:
+        return len(fields) >= 2 and bool(np.isfinite(float(fields[1])) or b"nan" in fields[1].lower())
+    except ValueError:
+        return False
+
+
+def _text_rows(
+    lines: Iterator[bytes], path: Path, start: int, dim: int, count: int | None, words: frozenset[str] | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(word, vector) of the wanted rows; of a row that is not wanted no more than its first word is looked at."""
+    heads = None if words is None else {word.split(" ")[0].encode() for word in words}
+    number, line, tabs = start - 1, b"", False
+    for number, line in enumerate(lines, start):
+        if number == start:
+            tabs = b"\t" in line
+        if tabs:
+            line = line.replace(b"\t", b" ")
+        if heads is None or line[: line.find(b" ")] in heads:
+            yield _text_row(line, path, number, dim)
+    if line:
+        _text_row(line, path, number, dim)  # the last row is whole
+    if count is not None and number - start + 1 < count:
+        raise HMLError(
+            f"{path} is cut short: it holds {number - start + 1} of the {count} words that its first line states"
+        )
+
+
+def _text_row(line: bytes, path: Path, number: int, dim: int) -> tuple[str, np.ndarray]:
+    fields = line.rstrip().rsplit(b" ", dim)
+    if len(fields) != dim + 1:
+        raise HMLError(f"{path} line {number} is no 'word number number ...' row of length {dim}: it is cut or damaged")
+    try:
+        return fields[0].decode("utf-8", errors="replace"), np.array(fields[1:], dtype=np.float32)
+    except ValueError as error:
+        raise HMLError(f"{path} line {number} has {str(error).split(': ')[-1]} where a number must be") from error
+
+
+def _binary_rows(
+    file: BinaryIO, path: Path, count: int, dim: int, words: frozenset[str] | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(word, vector) of the wanted rows 'word<blank><dim float32, little-endian>'."""
+    wanted = None if words is None else {word.encode() for word in words}
+    buffer, at, width = b"", 0, 4 * dim
+    for number in range(count):
+        end = buffer.find(b" ", at)
+        while end < 0 or end + 1 + width > len(buffer):
+            more = file.read(_CHUNK)
+            if not more:
+                raise HMLError(
+                    f"{path} is cut short: it holds {number} of the {count} words that its first line states"
+                )
+            buffer, at = buffer[at:] + more, 0
+            end = buffer.find(b" ")
+        word = buffer[at:end].lstrip(b"\n")
+        if wanted is None or word in wanted:
+            yield word.decode("utf-8", errors="replace"), np.frombuffer(buffer, "<f4", dim, end + 1).astype(np.float32)
+        at = end + 1 + width
+
+
+def _table(
+    rows: Iterator[tuple[str, np.ndarray]], path: Path, words: frozenset[str] | None
+) -> tuple[dict[str, int], np.ndarray]:
+    """The first row of every word, as one matrix."""
+    index: dict[str, int] = {}
+    kept: list[np.ndarray] = []
+    for word, row in rows:
+        if word not in index and (words is None or word in words):
+            index[word] = len(kept)
+            kept.append(row)
+    return not_empty(index, np.stack(kept) if kept else np.empty((0, 0), np.float32), path, words)
+
+
+# ---- other containers ----
+
+
+def _from_torch(path: Path, kind: str, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+    """(dict word -> row, tensor, dim) of the benchmarks, or torchtext's (words, dict word -> row, tensor, dim)."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=kind == formats.TORCH)
+    except pickle.UnpicklingError as error:
+        if not cut_short(path, kind) and "weights" in str(error).lower():
+            raise HMLError(
+                f"{path} holds objects that only code could make again, so it is not read; save (word -> row, tensor, "
+                "dim) with torch.save, or use the text file"
+            ) from error
+        raise HMLError(why_unreadable(path, error, "a torch file")) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise HMLError(why_unreadable(path, error, "a torch file")) from error
+    parts = list(content) if isinstance(content, (tuple, list)) else []
+    if len(parts) == 4 and isinstance(parts[0], (list, tuple)):
+        parts = parts[1:]
+    if len(parts) != 3 or not isinstance(parts[0], dict):
+        raise HMLError(
+            f"{path} is no saved (word -> row, tensor, dim) tuple, nor torchtext's (words, word -> row, tensor, dim); "
+            f"known are {KNOWN}"
+        )
+    return pick(parts[0], parts[1], path, words)
+
+
+def _from_zip(path: Path, dim: int | None, words: frozenset[str] | None) -> Table:
+    """The only member, or the one whose name has the length (glove.6B.zip: ``glove.6B.200d.txt``)."""
+    with zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if name.endswith((".txt", ".vec", ".bin"))]
+        members = [name for name in members if not name.startswith("__MACOSX")]
+        fitting = [name for name in members if f".{dim}d." in name] or members
+        if len(fitting) != 1:
+            raise HMLError(
+                f"{path} holds {len(members)} files of vectors ({', '.join(members)}); unpack the wanted one "
+                "(unzip ZIP MEMBER) and name it"
+            )
+        try:
+            with archive.open(fitting[0]) as file:
+                index, matrix = _from_stream(file, Path(f"{path}/{fitting[0]}"), words)
+        except (RuntimeError, NotImplementedError) as error:  # encrypted, or a compression that Python lacks
+            raise HMLError(f"{path} cannot be unpacked here ({error}); unpack it and name the member") from error
+    return vectors_name(Path(fitting[0]).name), index, matrix

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ..embedded.warm_run import run_script
+
 REPO = Path(__file__).resolve().parents[2]
 
 FILES = {
@@ -95,12 +97,17 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fresh_python(tmp_path: Path):
-    """Runs Python code in a new process with this repository importable; returns exit code and output."""
+    """Runs Python code in a new process with this repository importable; returns exit code and output.
 
-    def run(code: str, *arguments: str, **variables: str) -> SimpleNamespace:
+    With ``from_nothing`` Python itself is started; otherwise torch is imported already.
+    """
+
+    def run(code: str, *arguments: str, from_nothing: bool = False, **variables: str) -> SimpleNamespace:
         script = tmp_path / "snippet.py"
         script.write_text(code)
         environ = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1", **variables}
+        if not from_nothing:
+            return SimpleNamespace(**dict(zip(("code", "out", "err"), run_script(script, arguments, environ))))
         done = subprocess.run(
             [sys.executable, str(script), *arguments], capture_output=True, text=True, env=environ, cwd=tmp_path
         )

@@ -237,6 +237,6 @@ def main():
 if __name__ == "__main__":
     main()
 """
-    done = fresh_python(code, str(checkout))
+    done = fresh_python(code, str(checkout), from_nothing=True)
     assert done.code == 0, done.err
     assert "[0, 1]" in done.out

@@ -15,7 +15,6 @@ if str(EMBEDDED) not in sys.path:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    torch.set_num_threads(2)
     torch.manual_seed(0)
 
 

@@ -1,6 +1,7 @@
 """Runs ``hml run ...`` and sends itself a signal after a given optimizer step; logs which items each step saw.
 
-Not a test: a child process of test_resume.py. Usage: signal_run.py LOG SIGNAL STEP -- <arguments of hml run>.
+Not a test: what warm_run.py calls, and a child process of tests/upstream. Usage:
+signal_run.py LOG SIGNAL STEP -- <arguments of hml run>.
 STEP counts optimizer steps of this process; 0 never sends.
 """
 

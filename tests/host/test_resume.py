@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +10,9 @@ import torch
 
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 
-from ..waiting import HUNG
+from ..embedded.warm_run import run_hml
 from .conftest import run_options
 
-CHILD = Path(__file__).with_name("signal_run.py")
 #: (signal, optimizer step of the first process after which it is sent). Stage 1 has steps 1-6, stage 2 steps 7-14.
 CUTS = [
     (signal.SIGKILL, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 4), (signal.SIGTERM, 4), (signal.SIGKILL, 6),
@@ -23,12 +20,9 @@ CUTS = [
 ]
 
 
-def launch(data: Path, out: Path, number: int = 0, step: int = 0) -> subprocess.CompletedProcess:
-    log = out.parent / f"{out.name}.items"
-    return subprocess.run(
-        [sys.executable, str(CHILD), str(log), str(int(number)), str(step), "--", *run_options(data, out)],
-        capture_output=True, text=True, timeout=HUNG,
-    )
+def launch(data: Path, out: Path, number: int = 0, step: int = 0) -> tuple[int, str]:
+    words = ["run", *run_options(data, out)]
+    return run_hml(words, out.parent / f"{out.name}.log", number, step, out.parent / f"{out.name}.items")
 
 
 def outcome(out: Path) -> dict:
@@ -55,21 +49,25 @@ def same(a, b) -> bool:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tiny_vg, tmp_path_factory) -> dict:
+def whole(tiny_vg, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    done = launch(tiny_vg, out)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return outcome(out)
+    code, said = launch(tiny_vg, out)
+    assert code == 0, said[-3000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole) -> dict:
+    return outcome(whole)
 
 
 @pytest.mark.parametrize(("number", "step"), CUTS, ids=lambda v: getattr(v, "name", f"step{v}"))
 def test_resumed_run_is_bit_identical(uninterrupted, tiny_vg, tmp_path, number, step):
     out = tmp_path / "run"
-    cut = launch(tiny_vg, out, number, step)
-    expected = -number if number == signal.SIGKILL else 128 + number
-    assert cut.returncode == expected, cut.stderr[-3000:]
-    resumed = launch(tiny_vg, out)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    code, said = launch(tiny_vg, out, number, step)
+    assert code == (-number if number == signal.SIGKILL else 128 + number), said[-3000:]
+    code, said = launch(tiny_vg, out)
+    assert code == 0, said[-3000:]
     got = outcome(out)
     if number == signal.SIGTERM:  # nothing is computed twice
         assert got["drawn"] == uninterrupted["drawn"]
@@ -77,10 +75,8 @@ def test_resumed_run_is_bit_identical(uninterrupted, tiny_vg, tmp_path, number, 
         assert same(got[name], uninterrupted[name]), name
 
 
-def test_a_finished_run_takes_no_further_step(uninterrupted, tiny_vg, tmp_path):
-    out = tmp_path / "run"
-    assert launch(tiny_vg, out).returncode == 0
-    again = launch(tiny_vg, out)
-    assert again.returncode == 0, again.stderr[-3000:]
-    got = outcome(out)
+def test_a_finished_run_takes_no_further_step(whole, uninterrupted, tiny_vg):
+    code, said = launch(tiny_vg, whole)
+    assert code == 0, said[-3000:]
+    got = outcome(whole)
     assert got["drawn"] == uninterrupted["drawn"] and same(got["weights"], uninterrupted["weights"])

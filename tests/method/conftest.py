@@ -12,13 +12,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _quiet_cores():
-    """Two threads, a fixed seed, and the caller's setting back afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+def _seeded():
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ..host.ranks import free_port
+
 REPO = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
@@ -132,7 +134,7 @@ def run_host(sgb, mini_vg, small_config, environ, tmp_path) -> Callable[..., Sim
     def run(script: str, *options: str, launcher: str = "", ranks: int = 1, files: int = 0) -> SimpleNamespace:
         head = [sys.executable]
         if launcher:
-            head += ["-m", launcher, f"--nproc_per_node={ranks}", "--master_port=29577"]
+            head += ["-m", launcher, f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
         head += ["-m", "maskrcnn_benchmark_hml.compat", "--sgb", str(sgb), "--data", str(mini_vg)]
         tail = ["--config-file", str(small_config), *options, "OUTPUT_DIR", str(tmp_path / "out")]
         limit = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "bash"] if files else []

@@ -15,6 +15,7 @@ from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.host.locate import is_benchmark
 from maskrcnn_benchmark_hml.host.patch import SCRIPT, patched, reverted
 
+from ..host.ranks import free_port
 from .conftest import CONFIG, REPO
 
 FORKS = os.environ.get("SGB_FORKS", "")
@@ -80,7 +81,7 @@ def test_off_it_is_the_plain_script(run_patched, tmp_path):
 @pytest.mark.parametrize("launcher", ["torch.distributed.launch", "torch.distributed.run"])
 def test_under_both_launchers(run_patched, launcher):
     both = ("TEST.IMS_PER_BATCH", "2")  # the benchmark wants it divisible by the number of processes
-    done = run_patched(*HML, *both, launcher=("-m", launcher, "--nproc_per_node=2", "--master_port=29611"))
+    done = run_patched(*HML, *both, launcher=("-m", launcher, "--nproc_per_node=2", f"--master_port={free_port()}"))
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
     assert "Using 2 GPUs" in text and text.count("hml: driving") == 1

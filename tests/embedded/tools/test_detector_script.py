@@ -24,6 +24,15 @@ SOLVER = ["SOLVER.MAX_ITER", 4, "SOLVER.CHECKPOINT_PERIOD", 2, "SOLVER.VAL_PERIO
 FEW_BOXES = ["MODEL.ROI_HEADS.DETECTIONS_PER_IMG", 8]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def two_threads():
+    """A run repeats bit for bit with several threads too; the other tests have OMP_NUM_THREADS, by default one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_mini_vg(tmp_path_factory.mktemp("data") / "vg", images=45, seed=0)
@@ -45,7 +54,6 @@ def command(data):
 
 @pytest.fixture(scope="module")
 def detector(command, tmp_path_factory):
-    torch.set_num_threads(2)  # as in the tests that repeat this run bit by bit
     folder = tmp_path_factory.mktemp("detector")
     command("detector_pretrain_net", "demo/detector.yaml", "OUTPUT_DIR", folder, *SOLVER)
     return folder

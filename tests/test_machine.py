@@ -8,6 +8,8 @@ import pytest
 
 from maskrcnn_benchmark_hml import machine
 
+from . import conftest
+
 GIB = 2**30
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate"
 V1 = (
@@ -89,3 +91,10 @@ def test_the_affinity_of_this_process_counts():
         assert machine.usable_cores() == 1
     finally:
         os.sched_setaffinity(0, mask)
+
+
+@pytest.mark.parametrize("cores, memory, processes", [(2, 24 * GIB, 2), (16, 7 * GIB, 2), (4, GIB, 1), (3, None, 3)])
+def test_tests_run_in_as_many_processes_as_cores_and_memory_allow(monkeypatch, cores, memory, processes):
+    monkeypatch.setattr(conftest, "usable_cores", lambda: cores)
+    monkeypatch.setattr(conftest, "usable_memory", lambda: memory)
+    assert conftest.pytest_xdist_auto_num_workers() == processes

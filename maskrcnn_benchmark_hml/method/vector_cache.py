@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +33,18 @@ def read_once_per_machine(path: Path, dim: int | None, words: frozenset[str], re
     if status.st_size < LARGE:
         return read(path, dim, words)
     key = json.dumps([os.path.realpath(path), status.st_size, status.st_mtime_ns, dim, sorted(words)])
-    try:
-        folder = _own_folder()
-        kept = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-        guard = _only_one(kept.with_suffix(".lock"))
-        guard.__enter__()
-    except OSError as error:
-        logger.info("word vectors are not kept for other processes (%s)", error)
-        return read(path, dim, words)
-    try:
+    with ExitStack() as stack:
+        try:
+            kept = _own_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+            stack.enter_context(_only_one(kept.with_suffix(".lock")))
+        except (OSError, ImportError) as error:  # ImportError: no fcntl, on Windows
+            logger.info("word vectors are not kept for other processes (%s)", error)
+            return read(path, dim, words)
         found = _load(kept)
         if found is None:
             found = read(path, dim, words)
             _store(kept, found)
         return found
-    finally:
-        guard.__exit__(None, None, None)
 
 
 def _own_folder() -> Path:

@@ -69,7 +69,7 @@ def make_data(folder: Path, counts: tuple[int, ...] = (30, 20, 2)) -> Path:
     relations = np.column_stack([np.zeros_like(predicates), np.ones_like(predicates), predicates])
     boxes = np.array([[0.0, 0.0, 40.0, 40.0], [20.0, 20.0, 60.0, 60.0]])
     image = ImageRecord(1, 100, 100, TRAIN, boxes, np.array([1, 2]), relations)
-    write_vg(folder, [image], Vocabulary(("car", "man"), ("on", "of", "parked on")))
+    write_vg(folder, [image], Vocabulary(("car", "man"), ("on", "of", "parked on")), num_val_images=0)
     return folder
 
 

@@ -23,6 +23,7 @@ from .locate import Benchmark, locate
 from .plan import Plan, prepare
 from .script_options import config_file, on_parsed
 from .train import wrap_train
+from .weights import wrap_weights
 
 
 def run_script(script: str, argv: list[str], sgb: str | None = None, data: str | None = None) -> None:
@@ -83,6 +84,8 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     if "main" not in namespace:
         raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
     line, plans = f"hml: driving {benchmark.describe()}", []
+    if not benchmark.embedded:
+        wrap_weights(namespace)
     if "train" in namespace:
         line += f"; {seams.probe(namespace).describe()}"
         wrap_train(namespace, script, plans)

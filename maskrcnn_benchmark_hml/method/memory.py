@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
+from ..files import why_unreadable
 from .aside import written_aside
 
 _FORMAT = "hml-stage-memory"
@@ -92,6 +93,8 @@ class StageMemory:
         damaged = f"the stage memory {path} is torn or damaged; delete it and train that stage again"
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
+        except OSError as error:  # no permission, for one: the file may be whole
+            raise HMLError(why_unreadable(path, error, "a torch file")) from error
         except _TORN as error:
             raise HMLError(damaged) from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:

@@ -149,3 +149,27 @@ def test_training_log_lines_and_bar(monkeypatch, caplog, capfd):
     assert "loss_rel: 2.0000 (2.0000)" in lines[-1] and "lr: 0.012000" in lines[-1]
     shown = capfd.readouterr().err
     assert "20/20" in shown and "rel=2.000" in shown
+
+
+def test_scores_that_are_nan_are_refused(tmp_path):
+    class Overflowing(Model):
+        def forward(self, images, targets):
+            out = super().forward(images, targets)
+            for boxes in out:
+                if float(boxes.bbox[0, 0]) == 3.0:
+                    boxes.get_field("pred_rel_scores")[1, 2] = float("nan")
+            return out
+
+    with pytest.raises(HMLError, match="pred_rel_scores of image 3 are NaN or infinite .its weights are finite"):
+        inference_module.inference(
+            cfg, Overflowing(), loader(), "some_test", device="cpu", logger=LOG, output_folder=str(tmp_path)
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_nan_is_refused_before_the_first_image():
+    model = Model()
+    model.layer = torch.nn.Linear(2, 2)
+    model.layer.weight.data[1, 0] = float("nan")
+    with pytest.raises(HMLError, match=r"the model to test holds NaN .* first in layer.weight \(1 of 2 tensors\)"):
+        inference_module.inference(cfg, model, loader(), "some_val", device="cpu", logger=LOG)

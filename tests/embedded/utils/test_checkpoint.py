@@ -137,6 +137,37 @@ def test_detector_initialises_the_extractor(tmp_path):
     assert torch.equal(net.roi_heads.relation.predictor.weight, head)
 
 
+def test_a_mapping_falls_back_to_the_models_own_name(tmp_path):
+    """A relation model without the box head (PredCls) as the detector: no extractor stays random."""
+    given = {n: v for n, v in model().state_dict().items() if "roi_heads.box." not in n}
+    net = model()
+    load_state_dict(net, given, MAPPING, ["roi_heads.relation"], partial=True)
+    name = "roi_heads.relation.box_feature_extractor.weight"
+    assert torch.equal(net.state_dict()[name], given[name])
+
+
+def test_other_trainers_file_loads_with_a_line(tmp_path, caplog):
+    given = {f"model.module.{n}": v for n, v in model().state_dict().items()}
+    torch.save({"state_dict": given, "epoch": 3}, tmp_path / "m.pth")
+    net = model()
+    with caplog.at_level(logging.INFO):
+        DetectronCheckpointer(cfg, net).load(str(tmp_path / "m.pth"), with_optim=False)
+    assert all(torch.equal(v, given[f"model.module.{n}"]) for n, v in net.state_dict().items())
+    assert "under state_dict" in caplog.text and "model. is left out of 6 names" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, bad):
+    given = model().state_dict()
+    given["roi_heads.relation.predictor.bias"][2] = bad
+    torch.save({"model": given}, tmp_path / "m.pth")
+    net = model()
+    before = {n: v.clone() for n, v in net.state_dict().items()}
+    with pytest.raises(HMLError, match=r"m.pth holds NaN .* roi_heads.relation.predictor.bias \(1 of 6 tensors\)"):
+        DetectronCheckpointer(cfg, net).load(str(tmp_path / "m.pth"), with_optim=False)
+    assert all(torch.equal(before[n], v) for n, v in net.state_dict().items())
+
+
 def test_names_match_exactly_not_by_suffix():
     given = model().state_dict()
     given["teacher.roi_heads.relation.predictor.weight"] = torch.zeros(5, 3)

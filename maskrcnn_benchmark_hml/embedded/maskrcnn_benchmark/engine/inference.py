@@ -18,6 +18,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.finite import check_scores, check_weights
 
 
 def compute_on_dataset(
@@ -31,6 +32,9 @@ def compute_on_dataset(
     """Calls ``take(image number, prediction)`` for each image, on the CPU, in the loader's order.
 
     The relation head is also given the annotations, as PredCls needs.
+
+    Raises:
+        HMLError: a score is NaN or infinite.
     """
     model.eval()
     for images, targets, image_ids in tqdm(
@@ -43,7 +47,9 @@ def compute_on_dataset(
                 torch.cuda.synchronize(device)
             timer.toc()
         for number, boxes in zip(image_ids, output):
-            take(number, boxes.to("cpu"))
+            boxes = boxes.to("cpu")
+            check_scores(boxes.extra_fields, number, model)
+            take(number, boxes)
 
 
 def _in_order(parts: Sequence[dict[int, Any]], images: int) -> list[Any]:
@@ -84,7 +90,11 @@ def inference(
 
     Returns:
         What ``evaluate`` returns on the main process, -1.0 on the others and for the user's own pictures.
+
+    Raises:
+        HMLError: a weight or a score is NaN or infinite, or an image has no prediction.
     """
+    check_weights(model.named_parameters(), "the model to test")
     logger = logger or logging.getLogger("maskrcnn_benchmark.inference")
     device = torch.device(device)
     dataset, processes = data_loader.dataset, get_world_size()

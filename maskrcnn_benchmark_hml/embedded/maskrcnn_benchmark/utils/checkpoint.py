@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark_hml.compat.checkpoint_file import read_checkpoint
 from maskrcnn_benchmark_hml.errors import HMLError
 
 from .imports import import_file
@@ -83,7 +83,8 @@ class Checkpointer:
             What else the checkpoint holds, ``iteration`` for one.
 
         Raises:
-            HMLError: the file is missing or damaged, or belongs to another model; see ``MODEL.PARTIAL_LOAD``.
+            HMLError: the file is missing or unreadable, holds NaN, or belongs to another model; see
+                ``MODEL.PARTIAL_LOAD``.
         """
         mapping = load_mapping or {}
         partial = self.partial and not self.has_checkpoint()  # a run's own checkpoint is whole
@@ -164,20 +165,14 @@ class Checkpointer:
         if not Path(f).is_file():
             raise HMLError(f"there is no checkpoint {f}; check MODEL.WEIGHT and MODEL.PRETRAINED_DETECTOR_CKPT")
         try:
-            loaded = torch.load(f, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise HMLError(
-                f"{f} is not a plain checkpoint of tensors and numbers ({str(error).splitlines()[0]}); "
-                f"if it was cut short, use {self._others(f)} instead (write its name into {LAST})"
-            ) from error
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            raise HMLError(
-                f"{f} is damaged or cut short; use {self._others(f)} instead (write its name into {LAST}), "
-                f"or delete {LAST} to start anew"
-            ) from error
-        if not isinstance(loaded, dict):
-            raise HMLError(f"{f} holds a {type(loaded).__name__}, not a checkpoint; give a .pth file of a run")
-        return loaded if "model" in loaded else {"model": loaded}
+            loaded, notes = read_checkpoint(f)
+        except HMLError as error:
+            if not (self.has_checkpoint() and f == self.get_checkpoint_file()):
+                raise
+            raise HMLError(f"{error}; or use {self._others(f)} (write its name into {LAST})") from error
+        for note in notes:
+            self.logger.info("%s: %s", f, note)
+        return loaded
 
 
 class DetectronCheckpointer(Checkpointer):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.finite import check_weights
 
 _WRAPPER = "module."
 # The relation head alone pools every box from all levels; a detector has no such convolution to start from.
@@ -38,11 +39,15 @@ def strip_wrapper(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     return dict(state_dict)
 
 
-def source_name(name: str, load_mapping: Mapping[str, str]) -> str:
-    """The name under which the file holds what the model calls ``name``."""
+def source_name(name: str, load_mapping: Mapping[str, str], given: Container[str]) -> str:
+    """The name under which the file holds what the model calls ``name``.
+
+    A file without the part that the mapping names may have the model's own: one of a whole relation model, say.
+    """
     for ours, theirs in load_mapping.items():
         if ours in name:
-            return name.replace(ours, theirs)
+            mapped = name.replace(ours, theirs)
+            return name if mapped not in given and name in given else mapped
     return name
 
 
@@ -80,14 +85,14 @@ def load_state_dict(
         partial: load what fits by name, however little that is.
 
     Raises:
-        HMLError: a name is missing or unknown (not with ``partial``), no name fits, or a shape differs (a model for
-            another number of classes, mostly).
+        HMLError: a name is missing or unknown (not with ``partial``), no name fits, a shape differs (a model for
+            another number of classes, mostly), or a value is NaN or infinite.
     """
     mapping = load_mapping or {}
     target = unwrapped(model)
     own = target.state_dict()
     given = strip_wrapper(loaded_state_dict)
-    names = {name: source_name(name, mapping) for name in own}
+    names = {name: source_name(name, mapping, given) for name in own}
 
     missing = [name for name, theirs in names.items() if theirs not in given]
     refused = [
@@ -115,5 +120,6 @@ def load_state_dict(
             f"{source} has other shapes than this model ({brief(wrong, 2)}); check the NUM_CLASSES keys "
             "(a dataset with another vocabulary?) and the widths in the configuration"
         )
+    check_weights(found.items(), source)
     target.load_state_dict(found, strict=False)
     return LoadReport(tuple(found), tuple(missing), unexpected)

@@ -1,0 +1,83 @@
+"""A checkout's checkpointer and tests with our checks: files of other trainers, files that do not load, NaN.
+
+The bundled benchmark has the same checks of its own. Weights, scores and results stay as the host makes them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ..compat.checkpoint_file import LOAD_ERRORS, not_loaded, unwrapped_content
+from ..errors import HMLError
+from ..finite import check_scores, check_weights
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+
+
+def wrap_weights(namespace: dict[str, Any]) -> None:
+    """Check what a script's checkpointer loads and what its ``inference`` predicts (a training script's validations
+    and test included); what the script lacks is left out."""
+    if isinstance(namespace.get("DetectronCheckpointer"), type):
+        namespace["DetectronCheckpointer"] = _checked_checkpointer(namespace["DetectronCheckpointer"])
+    if namespace.get("inference") is not None:
+        namespace["inference"] = _checked_inference(namespace["inference"])
+
+
+def _checked_checkpointer(base: type) -> type:
+    class CheckedCheckpointer(base):
+        def _load_file(self, f: str) -> Any:
+            try:
+                loaded = super()._load_file(f)
+            except LOAD_ERRORS as error:
+                if isinstance(error, HMLError) or not _is_local(f):
+                    raise
+                raise HMLError(
+                    f"{not_loaded(f, error)} (named by MODEL.WEIGHT, MODEL.PRETRAINED_DETECTOR_CKPT or last_checkpoint)"
+                ) from error
+            if not _is_local(f):
+                return loaded
+            plain, notes = unwrapped_content(loaded.get("model", loaded) if isinstance(loaded, dict) else loaded, f)
+            if notes:
+                for note in notes:
+                    _log.info("%s: %s", f, note)
+                loaded = {**loaded, "model": plain["model"]}
+            check_weights(plain["model"].items(), f)
+            return loaded
+
+    CheckedCheckpointer.__name__ = CheckedCheckpointer.__qualname__ = base.__name__
+    return CheckedCheckpointer
+
+
+def _is_local(f: str) -> bool:
+    """Not an entry of the catalog, a download or a Caffe2 pickle, which hosts load in their own ways."""
+    return not f.startswith(("catalog://", "http")) and not f.endswith(".pkl")
+
+
+def _checked_inference(inference: Callable) -> Callable:
+    signature = inspect.signature(inference)
+
+    @functools.wraps(inference)
+    def inferred(*args, **kwargs):
+        model = signature.bind(*args, **kwargs).arguments.get("model")
+        if not isinstance(model, nn.Module):
+            return inference(*args, **kwargs)
+        check_weights(model.named_parameters(), "the model to test")
+        images = iter(range(1, 1 << 62))
+
+        def check(module: nn.Module, inputs: tuple, output: Any) -> None:
+            for boxes in output if not module.training and isinstance(output, (list, tuple)) else ():
+                check_scores(boxes.extra_fields, f"number {next(images)} of the test", module)
+
+        handle = model.register_forward_hook(check)
+        try:
+            return inference(*args, **kwargs)
+        finally:
+            handle.remove()
+
+    return inferred

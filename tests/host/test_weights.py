@@ -1,0 +1,91 @@
+"""The checks around a checkout's checkpointer and tests, on stand-ins with SGB's shape."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host.weights import wrap_weights
+
+WEIGHTS = {"backbone.w": torch.ones(2), "roi_heads.relation.p": torch.ones(3)}
+
+
+class DetectronCheckpointer:
+    """Loads as SGB does: any file, its content taken for the weights if it has no ``model``."""
+
+    def _load_file(self, f):
+        loaded = torch.load(f, map_location="cpu", weights_only=False)
+        return loaded if "model" in loaded else {"model": loaded}
+
+
+class Model(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.bad = -1
+
+    def forward(self, image):
+        scores = torch.ones(2)
+        scores[0] = float("inf") if image == self.bad else 1.0
+        boxes = SimpleNamespace(extra_fields={"pred_scores": scores, "pred_labels": torch.ones(2)})
+        return {"loss": scores.sum()} if self.training else [boxes]
+
+
+def inference(cfg, model, images, **kwargs):
+    model.eval()
+    return [model(image) for image in images]
+
+
+@pytest.fixture
+def script():
+    namespace = {"DetectronCheckpointer": DetectronCheckpointer, "inference": inference, "train": None}
+    wrap_weights(namespace)
+    return SimpleNamespace(**namespace)
+
+
+def load(script, path, content):
+    torch.save(content, path)
+    return script.DetectronCheckpointer()._load_file(str(path))
+
+
+def test_a_plain_file_comes_as_the_host_loads_it(script, tmp_path, caplog):
+    got = load(script, tmp_path / "m.pth", {"model": WEIGHTS, "iteration": 4, "optimizer": {"state": {}}})
+    assert got["iteration"] == 4 and got["optimizer"] == {"state": {}} and list(got["model"]) == list(WEIGHTS)
+    assert not caplog.text
+
+
+def test_other_trainers_files(script, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        got = load(script, tmp_path / "m.pth", {"state_dict": {f"model.{n}": v for n, v in WEIGHTS.items()}})
+    assert list(got["model"]) == list(WEIGHTS) and "under state_dict" in caplog.text
+
+
+def test_nan_and_unreadable_files_are_refused(script, tmp_path):
+    with pytest.raises(HMLError, match="m.pth holds NaN or infinite weights, first in roi_heads.relation.p"):
+        load(script, tmp_path / "m.pth", {"model": {**WEIGHTS, "roi_heads.relation.p": torch.tensor([float("nan")])}})
+    (tmp_path / "page.pth").write_text("<html>sign in</html>")
+    with pytest.raises(HMLError, match="is an HTML page.*MODEL.WEIGHT"):
+        script.DetectronCheckpointer()._load_file(str(tmp_path / "page.pth"))
+
+
+def test_a_test_of_nan_is_refused(script):
+    model = Model()
+    assert len(script.inference(None, model, [1, 2])) == 2
+    model.bad = 2
+    with pytest.raises(HMLError, match="pred_scores of image number 2 of the test are NaN or infinite"):
+        script.inference(None, model, [1, 2])
+    assert not model._forward_hooks
+    model.layer.bias.data.fill_(float("nan"))
+    with pytest.raises(HMLError, match="the model to test holds NaN .* first in layer.bias"):
+        script.inference(cfg=None, model=model, images=[1])
+
+
+def test_training_forwards_are_not_looked_at(script):
+    model = Model()
+    namespace = {"inference": lambda cfg, model: [model.train()(1), model.train()(model.bad)]}
+    wrap_weights(namespace)
+    model.bad = 1
+    namespace["inference"](None, model)

@@ -160,6 +160,9 @@ KEYS: tuple[Key, ...] = tuple(
          "prior being 1 - POSITIVE_FRACTION"),
         # -- running
         ("VAL_METRIC", "R", _one_of("R", "mR"), "what validation returns to the plateau schedule: R@100 or mR@100"),
+        ("EXTEND", False, _bool, "go on with a last stage that STAGES.ITERATIONS makes longer than that of the run in "
+         "OUTPUT_DIR, finished or not; SOLVER.STEPS, scaled to the new length, act from there on (False: a changed "
+         "length is refused)"),
         ("KEEP_STATES", 2, _number(1), "how many of the newest resume files are kept beside the checkpoints"),
     )
 )

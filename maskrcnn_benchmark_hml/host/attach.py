@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..batch_statistics import keep_batch_statistics
 from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..training import data as stage_data
@@ -51,8 +52,10 @@ class StageDriver:
         self.hml = HML(cfg.HML, stage, memory)
         self.rank, self.world = rank_and_world()
         self.iteration = 0
+        self.saved_iteration = -1
         self.restored_iteration: int | None = None
         self.ended_early = False
+        self.start_file = ""  # see fine_tune
         self.head: nn.Module | None = None
         self.checkpointer: Any = None
         self.scheduler: Any = None
@@ -184,6 +187,8 @@ class StageDriver:
         if model.training:
             self.iteration += 1
             seed_everything(self.cfg.HML.SEED, self.stage.index, self.iteration, self.rank)
+            if self.start_file and self.stage.index == 1:
+                keep_batch_statistics(self.head)
 
     def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
         if head.training:

@@ -18,11 +18,13 @@ from ..config import check_config, settings
 from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
-from ..training.checkpoint import check_settings, read_state, write_text_atomic
+from ..training.checkpoint import check_settings, read_state, record_extension, write_text_atomic
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
 from . import seams
 from . import settings as host_settings
+from .extend import HINT, check_schedule, extension
+from .fine_tune import check_start
 
 #: Host settings that may change between start and resume without changing the result.
 _FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL")
@@ -40,6 +42,7 @@ class Plan:
     num_classes: int
     settings: dict[str, Any]
     output_dir: str
+    extended: str = ""  # what HML.EXTEND changes, in words
 
     def fits(self, cfg: CfgNode) -> bool:
         """Whether this plan was made from the same settings and folder."""
@@ -55,7 +58,9 @@ class Plan:
         """Bind the run's folder to this plan (rank 0): settings, tree, stages and the statistics of each stage."""
         folder = Path(self.output_dir) / "hml"
         folder.mkdir(parents=True, exist_ok=True)
-        check_settings(folder, self.settings)
+        check_settings(folder, self.settings, HINT, self.extended)
+        if self.extended:
+            record_extension(folder, self.settings, self.extended)
         self.tree.save(folder / "tree.json")
         rows = [
             {"stage": s.index, "policy": s.policy, "iterations": s.iterations, "class_balanced": s.class_balanced,
@@ -111,8 +116,12 @@ def prepare(cfg: CfgNode) -> Plan:
                 f"({', '.join(rel_classes[i] for i in stage.labels[:3])}, ...) occurs in the "
                 "training split; use a tree made for this dataset (hml tree --help)"
             )
-    plan = Plan(tree, stages, name, content, len(rel_classes), _bound_settings(cfg, tree), cfg.OUTPUT_DIR)
-    _check_folder(plan, Path(cfg.OUTPUT_DIR))
+    bound, folder = _bound_settings(cfg, tree), Path(cfg.OUTPUT_DIR)
+    extended = extension(folder / "hml", stages, bound) if cfg.HML.EXTEND else ""
+    plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)
+    _check_folder(plan, folder, cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP)
+    if not (stages[0].memory_file.is_file() or (stages[0].folder / "last_checkpoint").is_file()):
+        check_start(cfg)
     return plan
 
 
@@ -151,20 +160,23 @@ def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
     bound["DATASETS.TRAIN"] = host_settings.training_sets(cfg)
     bound["predicate tree"] = tree.digest
     # The digest stands for the tree's file; the adjustment comes after training.
-    for free in ("HML.KEEP_STATES", "HML.TREE.FILE", "HML.TEST.TAU", "HML.TEST.PRIOR"):
+    for free in ("HML.EXTEND", "HML.KEEP_STATES", "HML.TREE.FILE", "HML.TEST.TAU", "HML.TEST.PRIOR"):
         bound.pop(free)
     return bound
 
 
-def _check_folder(plan: Plan, output_dir: Path) -> None:
+def _check_folder(plan: Plan, output_dir: Path, max_decays: int) -> None:
     if (output_dir / "hml" / "settings.json").is_file():
-        check_settings(output_dir / "hml", plan.settings)
+        check_settings(output_dir / "hml", plan.settings, HINT, plan.extended)
     for stage in plan.stages:
         last = stage.folder / "last_checkpoint"
         if stage.memory_file.is_file() and not stage.is_last:
             StageMemory.load(stage.memory_file)
         elif last.is_file():
-            read_state(resolve_checkpoint(stage.folder, last.read_text()))
+            checkpoint = resolve_checkpoint(stage.folder, last.read_text())
+            state = read_state(checkpoint)
+            if plan.extended:
+                check_schedule(state, max_decays, checkpoint)
 
 
 def resolve_checkpoint(folder: Path, named: str) -> Path:

@@ -13,6 +13,7 @@ from ..errors import HMLError
 from ..training.checkpoint import plain, read_state, write_state, write_text_atomic
 from ..training.hooks import HML
 from ..training.stages import Stage
+from .fine_tune import start_stage
 from .plan import resolve_checkpoint
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -27,6 +28,8 @@ class Restartable(Protocol):
         original: the script's own globals by seam name.
         world: number of processes.
         head, scheduler, checkpointer: the student's relation head, the schedule, and the checkpointer made here.
+        start_file: a relation model to start from, "" for none (fine_tune).
+        saved_iteration: iteration of the newest checkpoint, -1 for none.
         iteration: training forwards done. restored_iteration: the same as read from a checkpoint, until made use of.
     """
 
@@ -38,6 +41,8 @@ class Restartable(Protocol):
     head: Any
     scheduler: Any
     checkpointer: Any
+    start_file: str
+    saved_iteration: int
     iteration: int
     restored_iteration: int | None
 
@@ -61,6 +66,7 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
             written = Path(self.save_dir) / Path(last_filename).name  # RTPB and others leave out the folder
             whole = written.with_name(written.name.replace(_ASIDE + ".pth", ".pth"))
             os.replace(written, whole)
+            driver.saved_iteration = driver.iteration
             write_state(whole, training_state(driver), driver.cfg.HML.KEEP_STATES)
             write_text_atomic(str(whole), whole.parent / "last_checkpoint")
 
@@ -73,6 +79,8 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
             state = read_state(self.get_checkpoint_file()) if resuming else None
             try:
                 extra = super().load(*args, **kwargs)
+                if state is None and driver.start_file:
+                    start_stage(driver, super().load)
             except (EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
                 name = self.get_checkpoint_file() if resuming else (args or [kwargs.get("f")])[0]
                 raise HMLError(f"the checkpoint {name} does not load ({str(error).splitlines()[0]}); "
@@ -110,9 +118,14 @@ def restore(driver: Restartable, state: dict[str, Any], extra: dict[str, Any]) -
             f"the checkpoint is of iteration {extra.get('iteration')} and its resume file of {state['iteration']}; "
             "delete last_checkpoint beside them to start the stage afresh"
         )
-    driver.iteration = driver.restored_iteration = state["iteration"]
+    driver.iteration = driver.restored_iteration = driver.saved_iteration = state["iteration"]
     driver.hml.load_state_dict(state["hml"])
+    milestones = getattr(driver.scheduler, "milestones", None)
     driver.scheduler.load_state_dict(state["scheduler"])
+    if milestones is not None and list(milestones) != list(driver.scheduler.milestones):
+        _log.info("HML: the stage is longer than before: SOLVER.STEPS %s, scaled to it, act from here on (were %s)",
+                  list(milestones), list(driver.scheduler.milestones))
+        driver.scheduler.milestones = milestones
     amp = driver.original.get("amp")
     if state["amp"] and hasattr(amp, "load_state_dict"):
         amp.load_state_dict(state["amp"])

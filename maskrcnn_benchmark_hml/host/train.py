@@ -15,6 +15,7 @@ from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import seams
 from .attach import StageDriver, rank_and_world
+from .fine_tune import start_file, without_start
 from .interrupt import Interrupt
 from .plan import Plan, prepare
 
@@ -46,19 +47,26 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
     if rank == 0:
         plan.write()
     _barrier(world)
+    if plan.extended:
+        _log.info("HML: HML.EXTEND: %s", plan.extended)
     interrupt = Interrupt(world)
     _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),
               "; ".join(f"stage {s.index}: {len(s.labels)} predicates, {s.policy}, {s.iterations} iterations"
                         for s in plan.stages))
 
+    start = start_file(cfg)
+
     def train_stage(stage: Stage, memory: StageMemory | None) -> Any:
         own = stage_config(cfg, stage)
+        own = without_start(own) if start else own
         driver = StageDriver(namespace, own, plan, stage, memory, interrupt)
+        driver.start_file = start
         with driver.attached():
             model = original(own, *args, **kwargs)
         last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
         if rank == 0:
-            if not last.endswith("model_final.pth"):  # the schedule ended the stage early; hosts save nothing then
+            # The schedule may end a stage early, where hosts save nothing; a lengthened one has an older final file.
+            if not last.endswith("model_final.pth") or driver.saved_iteration != driver.iteration:
                 driver.checkpointer.save("model_final", iteration=driver.iteration)
             handed_on = driver.hml.on_stage_end(driver.head, plan.provenance(stage))
             write_facts(handed_on.provenance["importance"], stage.memory_file.parent)

@@ -19,9 +19,11 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
+from ..files import why_unreadable
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _SUFFIX = ".hml.pt"
+_EXTENDED = "extended"
 
 
 def save_atomic(content: Any, path: str | Path) -> None:
@@ -64,7 +66,8 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
     """Load and verify a checkpoint's resume file.
 
     Raises:
-        HMLError: no resume file (a run without HML), a damaged file, or a checkpoint of another size than was written.
+        HMLError: no resume file (a run without HML), one that cannot be read, or a checkpoint of another size than
+            was written.
     """
     checkpoint = Path(checkpoint)
     path = state_file(checkpoint)
@@ -80,7 +83,9 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except OSError as error:  # no permission, for one: the file may be whole
+        raise HMLError(why_unreadable(path, error, "a torch file")) from error
+    except (EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise HMLError(f"the resume file {path} is damaged; {_older(checkpoint)}") from error
     if state["checkpoint_bytes"] != checkpoint.stat().st_size:
         raise HMLError(
@@ -100,38 +105,53 @@ def _older(checkpoint: Path) -> str:
     return f"delete {last} to start the stage afresh"
 
 
-def check_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
+def check_settings(
+    folder: str | Path, settings: Mapping[str, Any], hints: Mapping[str, str] | None = None, extended: str = ""
+) -> None:
     """Refuse to continue a run under other settings; remember them on the first start.
 
     Args:
         settings: flat, JSON-serialisable.
+        hints: setting -> what else may be done about it, for the message.
+        extended: what was changed on purpose, in words; the settings in ``hints`` may then differ.
 
     Raises:
         HMLError: names the first setting that changed, with both values, or that only one of the two knows.
     """
     path = Path(folder) / "settings.json"
-    text = json.dumps(settings, indent=1, sort_keys=True)
-    if path.is_file():
-        try:
-            old = json.loads(path.read_text())
-        except ValueError as error:
-            raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
-        new = json.loads(text)
-        unpaired = sorted(set(old) ^ set(new))
-        if unpaired:
-            how = "without" if unpaired[0] in new else "with"
-            raise HMLError(
-                f"{folder} was begun {how} the setting {unpaired[0]}, by another version of hml or of the "
-                "benchmark; choose another OUTPUT_DIR, or go on with that version"
-            )
-        for name in sorted(set(old) | set(new)):
-            if old.get(name) != new.get(name):
-                raise HMLError(
-                    f"{folder} was begun with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
-                    "choose another OUTPUT_DIR, or give the old value to resume"
-                )
+    if not path.is_file():
+        _write_settings(path, settings)
         return
-    write_text_atomic(text, path)
+    try:
+        old = json.loads(path.read_text())
+    except ValueError as error:
+        raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
+    new = json.loads(json.dumps(settings))
+    unpaired = sorted((set(old) ^ set(new)) - {_EXTENDED})
+    if unpaired:
+        how = "without" if unpaired[0] in new else "with"
+        raise HMLError(
+            f"{folder} was begun {how} the setting {unpaired[0]}, by another version of hml or of the "
+            "benchmark; choose another OUTPUT_DIR, or go on with that version"
+        )
+    for name in sorted(set(new) - {_EXTENDED}):
+        if old.get(name) != new.get(name) and not (extended and name in (hints or {})):
+            hint = (hints or {}).get(name)
+            raise HMLError(
+                f"{folder} was begun with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
+                "choose another OUTPUT_DIR, or give the old value to resume" + (f"; {hint}" if hint else "")
+            )
+
+
+def record_extension(folder: str | Path, settings: Mapping[str, Any], extended: str) -> None:
+    """Bind a run's folder to changed settings; ``settings.json`` lists all such changes under ``extended``."""
+    path = Path(folder) / "settings.json"
+    earlier = json.loads(path.read_text()).get(_EXTENDED, [])
+    _write_settings(path, {**settings, _EXTENDED: [*earlier, extended]})
+
+
+def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    write_text_atomic(json.dumps(settings, indent=1, sort_keys=True), path)
 
 
 def plain(value: Any) -> Any:

@@ -158,3 +158,17 @@ def test_seeds_are_functions_of_their_parts():
     with seeding.seeded(3):
         torch.rand(1)
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("read", [checkpoint.read_state, StageMemory.load])
+def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch, read):
+    path = tmp_path / "model_0000001.pth"
+    torch.save({}, path)
+    checkpoint.write_state(path, {"iteration": 1}, keep=1)
+
+    def load(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(HMLError, match="no permission"):
+        read(path)

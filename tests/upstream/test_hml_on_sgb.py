@@ -166,3 +166,22 @@ def test_init_previous_wins_over_a_detector(sgb, mini_vg, small_config, environ,
     words = ["--sgb", str(sgb), "--data", str(mini_vg), TRAIN, "--config-file", str(small_config), "--skip-test"]
     words += [*cell("MotifPredictor", "predcls"), *HML, "SOLVER.TO_VAL", "False", "HML.STAGES.INIT", "previous"]
     starts_as_the_previous_head_ended(*stage_2_start([*words, "OUTPUT_DIR", str(out)], environ, tmp_path, out))
+
+
+def test_fine_tuning_and_nan(run_hml, tmp_path):
+    """MODEL.WEIGHT is what the first stage starts from; a model of NaN is refused in training and test."""
+    options = [*cell("MotifPredictor", "predcls"), "SOLVER.TO_VAL", "False", "HML.STAGES.ITERATIONS", "1,1"]
+    finished(run_hml(TRAIN, "one", "--skip-test", *options, "HML.ENABLED", "True"))
+    given = torch.load(tmp_path / "one" / "model_final.pth", weights_only=False)["model"]
+    weight = ["MODEL.WEIGHT", str(tmp_path / "one" / "model_final.pth")]
+    still = ["HML.ENABLED", "True", "SOLVER.BASE_LR", "1e-12", "HML.SEED", "3"]
+    text = finished(run_hml(TRAIN, "two", "--skip-test", *options, *still, *weight))
+    assert "fine-tuning: stage 1 of 2 takes the whole model from MODEL.WEIGHT" in text
+    first = StageMemory.load(tmp_path / "two" / "hml" / "stage1" / "memory.pt").head
+    assert all(torch.allclose(v.float(), given[f"roi_heads.relation.{n}"].float(), atol=1e-6) for n, v in first.items())
+    name = next(n for n in given if ".predictor." in n and given[n].is_floating_point())
+    torch.save({"model": {**given, name: given[name] * float("nan")}}, tmp_path / "nan.pth")
+    for script, out, more in ((TEST, "t", []), (TRAIN, "u", ["HML.ENABLED", "True"])):
+        done = run_hml(script, out, *options, *more, "MODEL.WEIGHT", str(tmp_path / "nan.pth"))
+        assert done.returncode == 2 and f"nan.pth holds NaN or infinite weights, first in {name}" in done.stderr
+    assert not list(tmp_path.rglob("t/**/result_dict.pytorch"))

@@ -33,6 +33,7 @@ from maskrcnn_benchmark.engine.launch import (
     check_detector,
     check_run,
     evaluated_types,
+    log_settings,
     merged_config,
     start_processes,
 )
@@ -200,7 +201,7 @@ def main() -> None:
     logger = setup_logger("maskrcnn_benchmark", run_cfg.OUTPUT_DIR, get_rank())
     logger.info("Using %d processes; %s", get_world_size(), args)
     logger.info("Environment:\n%s", collect_env_info())
-    logger.info("Running with config:\n%s", run_cfg)
+    log_settings(run_cfg, logger)
     save_config(run_cfg, os.path.join(run_cfg.OUTPUT_DIR, "config.yml"))
 
     model = train(run_cfg, args.local_rank, distributed, logger)

@@ -28,6 +28,7 @@ from maskrcnn_benchmark.engine.launch import (
     argument_parser,
     check_run,
     evaluated_types,
+    log_settings,
     merged_config,
     start_processes,
 )
@@ -62,7 +63,7 @@ def main() -> None:
     logger = setup_logger("maskrcnn_benchmark", "", get_rank())
     logger.info("Using %d processes", get_world_size())
     logger.info("Environment:\n%s", collect_env_info())
-    logger.info("Running with config:\n%s", run_cfg)
+    log_settings(run_cfg, logger)
 
     seed_all(run_cfg.SOLVER.SEED)
     model = build_detection_model(run_cfg)

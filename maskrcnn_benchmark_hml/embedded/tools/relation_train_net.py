@@ -31,9 +31,12 @@ from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.launch import (
     argument_parser,
     check_run,
+    check_start,
     evaluated_types,
+    log_settings,
     merged_config,
     start_processes,
+    starting_model,
 )
 from maskrcnn_benchmark.engine.progress import TrainingLog
 from maskrcnn_benchmark.engine.trainer import StepGuard, loss_values, reduce_loss_dict, restore_rng
@@ -44,9 +47,11 @@ from maskrcnn_benchmark.utils.collect_env import collect_env_info
 from maskrcnn_benchmark.utils.comm import all_gather, get_rank, get_world_size, synchronize
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config
+from maskrcnn_benchmark.utils.model_serialization import unwrapped
 from maskrcnn_benchmark.utils.rng import rng_state, seed_all
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark_hml.batch_statistics import keep_batch_statistics
 from maskrcnn_benchmark_hml.compat.amp import amp
 from maskrcnn_benchmark_hml.errors import HMLError
 
@@ -93,12 +98,18 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
     checkpointer = DetectronCheckpointer(
         cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR, get_rank() == 0, logger=logger, custom_scheduler=True
     )
-    arguments = {"iteration": 0}
+    arguments, start = {"iteration": 0}, starting_model(cfg)
     if checkpointer.has_checkpoint():
         arguments.update(checkpointer.load(update_schedule=cfg.SOLVER.UPDATE_SCHEDULE_DURING_LOAD))
         if "amp" in arguments:
             amp.load_state_dict(arguments.pop("amp"))
+    elif start:
+        unused = ", MODEL.PRETRAINED_DETECTOR_CKPT is not used" if cfg.MODEL.PRETRAINED_DETECTOR_CKPT else ""
+        logger.info("Fine-tuning: the whole model, its relation head too, starts from MODEL.WEIGHT %s%s", start, unused)
+        checkpointer.load(start, with_optim=False)
     else:
+        if cfg.MODEL.WEIGHT:
+            logger.info("MODEL.WEIGHT %s holds no relation head and is not used", cfg.MODEL.WEIGHT)
         mapping = {**LOAD_MAPPING, **(ATTRIBUTE_MAPPING if cfg.MODEL.ATTRIBUTE_ON else {})}
         checkpointer.load(cfg.MODEL.PRETRAINED_DETECTOR_CKPT, with_optim=False, load_mapping=mapping)
     resumed_rng = arguments.pop("rng", None)
@@ -152,6 +163,8 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
             arguments["iteration"] = iteration
             model.train()
             fix_eval_modules(eval_modules)
+            if start:
+                keep_batch_statistics(unwrapped(model).roi_heads.relation)
 
             loss_dict = model(images.to(device), [target.to(device) for target in targets])
             losses = sum(loss_dict.values())
@@ -242,6 +255,7 @@ def main() -> None:
     args = parser.parse_args()
     run_cfg = merged_config(cfg, args.config_file, args.opts)
     check_run(run_cfg)
+    check_start(run_cfg)
     distributed = start_processes(run_cfg, args.local_rank)
 
     if run_cfg.OUTPUT_DIR:
@@ -249,7 +263,7 @@ def main() -> None:
     logger = setup_logger("maskrcnn_benchmark", run_cfg.OUTPUT_DIR, get_rank())
     logger.info("Using %d processes; %s", get_world_size(), args)
     logger.info("Environment:\n%s", collect_env_info())
-    logger.info("Running with config:\n%s", run_cfg)
+    log_settings(run_cfg, logger)
     save_config(run_cfg, os.path.join(run_cfg.OUTPUT_DIR, "config.yml"))
 
     model = train(run_cfg, args.local_rank, distributed, logger)

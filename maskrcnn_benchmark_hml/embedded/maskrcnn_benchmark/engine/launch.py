@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from maskrcnn_benchmark.config.inert import check_refused, inert_keys
 from maskrcnn_benchmark.solver import check_solver
 from maskrcnn_benchmark.utils.checkpoint import resolve_weights
 from maskrcnn_benchmark.utils.comm import synchronize
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark_hml.compat.checkpoint_file import holds_relation_head, weight_names
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.merge import merge_settings
 
@@ -64,6 +67,7 @@ def check_run(cfg: CfgNode) -> None:
             node = node[part]
         if node:
             raise HMLError(f"{key} is on, which this benchmark does not have; set it to False")
+    check_refused(cfg)
     if cfg.DTYPE not in _PRECISIONS:
         raise HMLError(f"DTYPE is {cfg.DTYPE!r}; use one of {', '.join(_PRECISIONS)}")
     if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
@@ -72,6 +76,13 @@ def check_run(cfg: CfgNode) -> None:
         entry = cfg.MODEL[key]
         if entry and not Path(resolve_weights(cfg, entry)).is_file():
             raise HMLError(f"MODEL.{key} is {entry}, which is not a file; correct the path or set it to ''")
+
+
+def log_settings(cfg: CfgNode, logger: logging.Logger) -> None:
+    """Write the configuration to the log, and the keys in it that change nothing here."""
+    logger.info("Running with config:\n%s", cfg)
+    if keys := inert_keys(cfg):
+        logger.info("These keys are set and have no effect here: %s", keys)
 
 
 def check_detector(cfg: CfgNode) -> None:
@@ -91,6 +102,33 @@ def check_detector(cfg: CfgNode) -> None:
         raise HMLError(
             f"{body} has frozen normalisation and cannot learn from random weights; put the path of torchvision's "
             "ImageNet weights (for example resnext101_32x8d) or of a detector into MODEL.WEIGHT"
+        )
+
+
+def starting_model(cfg: CfgNode) -> str:
+    """The relation model that ``MODEL.WEIGHT`` names for a training to start from, "" if it names none."""
+    entry = cfg.MODEL.WEIGHT
+    return entry if entry and holds_relation_head(weight_names(resolve_weights(cfg, entry))) else ""
+
+
+def check_start(cfg: CfgNode) -> None:
+    """Check what a relation head's training starts from.
+
+    Raises:
+        HMLError: a detector is given where a relation model belongs, or the other way round.
+    """
+    if (Path(cfg.OUTPUT_DIR or ".") / "last_checkpoint").is_file() or starting_model(cfg):
+        return
+    weight, detector = cfg.MODEL.WEIGHT, cfg.MODEL.PRETRAINED_DETECTOR_CKPT
+    if weight and not detector:
+        raise HMLError(
+            f"MODEL.WEIGHT {weight} holds no relation head to start from; if it is a detector, give it as "
+            "MODEL.PRETRAINED_DETECTOR_CKPT"
+        )
+    if detector and not cfg.MODEL.PARTIAL_LOAD and holds_relation_head(weight_names(resolve_weights(cfg, detector))):
+        raise HMLError(
+            f"MODEL.PRETRAINED_DETECTOR_CKPT {detector} is a whole relation model, not a detector alone; give it as "
+            "MODEL.WEIGHT to start from all of it, or add MODEL.PARTIAL_LOAD True to take what fits by name"
         )
 
 

@@ -1,0 +1,61 @@
+"""HML.EXTEND: a last stage that is to be longer than the folder's goes on from where it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import HMLError
+from ..training.stages import Stage
+
+#: The setting that may change, and what a refusal says about it.
+LENGTHS = "HML.STAGES.ITERATIONS"
+HINT = {LENGTHS: "to lengthen the last stage alone add HML.EXTEND True"}
+
+
+def extension(folder: Path, stages: Sequence[Stage], settings: Mapping[str, Any]) -> str:
+    """How much longer the last stage is than that of the run in ``folder``, in words; "" if no length has changed.
+
+    Args:
+        folder: the run's ``hml`` folder.
+        stages, settings: of the run that is asked for.
+
+    Raises:
+        HMLError: another stage's length has changed, or the last one is to be shorter.
+    """
+    if not (folder / "settings.json").is_file() or not (folder / "stages.json").is_file():
+        return ""
+    old = json.loads((folder / "settings.json").read_text()).get(LENGTHS)
+    if old == settings[LENGTHS]:
+        return ""
+    before = [row["iterations"] for row in json.loads((folder / "stages.json").read_text())]
+    after = [stage.iterations for stage in stages]
+    if before[:-1] != after[:-1] or before[-1] >= after[-1]:
+        raise HMLError(
+            f"HML.EXTEND lengthens the last stage alone, but the stages of {folder.parent} have {_listed(before)} "
+            f"iterations and are to have {_listed(after)}; choose another OUTPUT_DIR, or keep the first numbers"
+        )
+    return f"{LENGTHS} {_listed(old)} -> {_listed(settings[LENGTHS])}: {stages[-1].title()} goes on from " \
+           f"{before[-1]} to {after[-1]} iterations"
+
+
+def check_schedule(state: Mapping[str, Any], max_decays: int, last: Path) -> None:
+    """Refuse to lengthen a stage that its schedule ended: it would end at once again.
+
+    Args:
+        state: the resume file's content. max_decays: SOLVER.SCHEDULE.MAX_DECAY_STEP. last: the stage's checkpoint.
+
+    Raises:
+        HMLError: as said.
+    """
+    if state["scheduler"].get("stage_count", 0) >= max_decays:
+        raise HMLError(
+            f"the last stage ended at iteration {state['iteration']} ({last}) by SOLVER.SCHEDULE.MAX_DECAY_STEP "
+            f"{max_decays}, not by its length, so HML.EXTEND would add nothing; leave it out"
+        )
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ",".join(map(str, values))

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from .datasets.layout import TRAIN, VALIDATION
+from .datasets.reader import validation_size
 from .errors import HMLError
 from .files import open_h5
 from .method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
-from .method.tree_file import read_json
+from .method.tree_file import read_json, read_overrides
 from .method.vectors import WordVectors, load_vectors
 
 H5_NAME = "VG-SGG-with-attri.h5"
@@ -22,8 +24,9 @@ DESCRIPTION = """\
 Builds the predicate tree that decides which predicates each stage of HML learns.
 
 The default builder clusters the predicates by the meaning of their words and puts the most frequent of each group into
-layer 1; `--builder frequency` layers by frequency alone. Counts come from the training split of a dataset folder, or
-from a JSON file: {"predicates": [names in index order], "counts": {name: number}}; a tree file will do.
+layer 1; `--builder frequency` layers by frequency alone. Counts come from the training images of a dataset folder
+(validation images left out; all relations, whether their boxes touch or not), or from a JSON file:
+{"predicates": [names in index order], "counts": {name: number}}; a tree file will do.
 """
 
 EPILOG = """\
@@ -96,7 +99,9 @@ def run_tree(args: argparse.Namespace) -> int:
 
 def _shown(args: argparse.Namespace) -> PredicateTree:
     tree = PredicateTree.load(args.show)
-    return tree if args.layers is None else tree.with_layers(args.layers)
+    if args.layers is not None:
+        tree = tree.with_layers(args.layers)
+    return tree.with_overrides(read_overrides(args.overrides)) if args.overrides else tree
 
 
 def _build(args: argparse.Namespace) -> PredicateTree:
@@ -105,7 +110,7 @@ def _build(args: argparse.Namespace) -> PredicateTree:
     if args.builder == "clustered" and args.boundaries:
         raise HMLError("--boundaries belongs to --builder frequency; the clustered builder takes --layers")
     predicates, counts = read_dataset_counts(args.data) if args.data else read_counts(args.counts)
-    overrides = _overrides(args.overrides)
+    overrides = read_overrides(args.overrides) if args.overrides else {}
     common: dict[str, Any] = {"overrides": overrides, "threshold": args.threshold, "skip_words": tuple(args.skip_words)}
     vectors = _vectors(args.vectors, predicates) if args.vectors else None
     if args.builder == "frequency":
@@ -125,15 +130,6 @@ def _vectors(path: str, predicates: list[str]) -> WordVectors:
         return load_vectors(path, words=words, progress=bar.update)
 
 
-def _overrides(path: str | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    content = read_json(path, "override file")
-    if not isinstance(content, dict):
-        raise HMLError(f"the override file {path} must hold one object, predicate -> group or layer; rewrite it")
-    return content
-
-
 def read_counts(path: str | Path) -> tuple[list[str], dict[str, int]]:
     """Predicates in index order and their counts out of ``{"predicates": [...], "counts": {...}}``."""
     content = read_json(path, "counts file")
@@ -146,8 +142,9 @@ def read_counts(path: str | Path) -> tuple[list[str], dict[str, int]]:
 
 
 def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
-    """Predicates in index order and their relation counts in the training split (split 0) of a dataset folder.
+    """Predicates in index order and their relation counts in the images that training uses of a dataset folder.
 
+    Validation images are not counted: those with split 1, or else, as in SGB, the first training images with relations.
     The vocabulary file's own ``predicate_count`` is not used: it counts raw Visual Genome.
 
     Raises:
@@ -165,12 +162,16 @@ def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
         raise HMLError(f"{folder / DICT_NAME} has no idx_to_predicate numbered from 1; run hml data check") from error
     try:
         with open_h5(h5_path) as file:
-            train = file["split"][:] == 0
+            split = file["split"][:]
+            used = (split == TRAIN) & (file["img_to_first_box"][:] >= 0) & (file["img_to_first_rel"][:] >= 0)
+            train = np.flatnonzero(used)
+            if not (split == VALIDATION).any():  # without marked ones the first images are for validation
+                train = train[validation_size(len(train), file.attrs.get("num_val_images")) :]
             first, last = file["img_to_first_rel"][:][train], file["img_to_last_rel"][:][train]
             labels = file["predicates"][:].reshape(-1)
     except KeyError as error:
         raise HMLError(f"{h5_path} lacks an array ({error}); run hml data check {folder}") from error
-    spans = [labels[low : high + 1] for low, high in zip(first, last) if low >= 0]
+    spans = [labels[low : high + 1] for low, high in zip(first, last)]
     chosen = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
     if chosen.size and not 1 <= chosen.min() <= chosen.max() <= len(predicates):
         raise HMLError(f"{h5_path} has a predicate index outside 1..{len(predicates)}; run hml data check {folder}")

@@ -92,12 +92,15 @@ def _read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
         folder = Path(roidb_file).parent
         raise HMLError(f"the annotation file {roidb_file} does not exist; put it into {folder} or give --data DIR")
     with open_h5(roidb_file) as file:
-        if "split" not in file:
-            raise HMLError(f"{roidb_file} has no array 'split'; it is not a scene-graph file in Visual Genome's format")
-        split = file["split"][:]
+        for name in ("split", "img_to_first_rel"):
+            if name not in file:
+                raise HMLError(
+                    f"{roidb_file} has no array {name!r}; it is not a scene-graph file in Visual Genome's format"
+                )
+        split, related = file["split"][:], file["img_to_first_rel"][:] >= 0
         stored = file.attrs.get("num_val_images")
     stored = None if stored is None else int(stored)
-    return split, validation_size(int((split == TRAIN).sum()), stored)
+    return split, validation_size(int(((split == TRAIN) & related).sum()), stored)
 
 
 def _require_openable(*paths: str) -> None:

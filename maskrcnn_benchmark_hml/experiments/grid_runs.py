@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import HMLError
 from ..method.adjustment import tau_folder
-from ..method.tree import RELEASED_BOUNDARIES, PredicateTree
+from ..method.layers import RELEASED_BOUNDARIES
+from ..method.tree import PredicateTree
 from ..training.stages import ONE_STAGE
 from ..training.trees import find_tree
 from .budget import equal_lengths, stage_lengths, stage_shares
@@ -157,7 +158,7 @@ def _tree(cell: GridCell, profile: str, options: Options) -> dict[str, str]:
         if cell.layers not in RELEASED_BOUNDARIES:
             raise HMLError(f"{cell.name!r}: the frequency tree has no {cell.layers} layers; give 2, 3 or 4")
         edges = override_text(trees.released_boundaries(cell.layers))
-        return {"HML.TREE.BUILDER": "frequency", "HML.TREE.BOUNDARIES": edges}
+        return {"HML.TREE.BUILDER": "frequency", "HML.TREE.BOUNDARIES": edges, "HML.TREE.LAYERS": str(cell.layers)}
     if cell.tree:
         tree = _named_tree(cell, trees.names).with_layers(cell.layers)
         return {"HML.TREE.FILE": str(trees.saved(tree))}

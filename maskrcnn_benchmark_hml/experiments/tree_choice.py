@@ -144,7 +144,7 @@ class DataTrees:
 
     def released_boundaries(self, layers: int) -> tuple[int, ...]:
         """The released code's boundaries, scaled only if a vocabulary without a shipped tree is too small for them."""
-        from ..method.tree import RELEASED_BOUNDARIES
+        from ..method.layers import RELEASED_BOUNDARIES
 
         released = RELEASED_BOUNDARIES[layers]
         if self.shipped is not None or not released or released[-1] < self._occurring():
@@ -212,7 +212,7 @@ def frequency_boundaries(predicates: int, layers: int) -> tuple[int, ...]:
     Raises:
         HMLError: too few predicates, or no released split has that many layers.
     """
-    from ..method.tree import RELEASED_BOUNDARIES
+    from ..method.layers import RELEASED_BOUNDARIES
 
     if layers not in RELEASED_BOUNDARIES:
         raise HMLError(f"a frequency tree has 1 to {max(RELEASED_BOUNDARIES)} layers, not {layers}")

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import HMLError
 from .vectors import WordVectors, embed_phrase
 
-_ROUNDING = 1e-12  # of a cosine in float64
+_DECIMALS = 12
 
 
 def frequency_order(predicates: Sequence[str], counts: Mapping[str, int]) -> list[str]:
@@ -24,9 +24,9 @@ def cluster_predicates(
     """Group predicates greedily in the given order (eq. 1-2).
 
     Each predicate's vector v = DWE(x) is compared by cosine similarity with every group's representative R_i. The
-    most similar group takes it if the similarity is at least T_SS, and R_i becomes (n R_i + v) / (n + 1); otherwise
-    a group with R = v begins. A similarity within 1e-12 of T_SS counts as reaching it, so T_SS = 1 joins exactly the
-    predicates whose vectors have one direction, whatever their cosine is rounded to.
+    most similar group (the earliest of equals) takes it if the similarity is at least T_SS, and R_i becomes
+    (n R_i + v) / (n + 1); otherwise a group with R = v begins. Similarities are rounded to 12 decimals first, so that
+    float64's rounding decides nothing: at T_SS = 1 predicates join whose vectors have the same direction.
 
     Returns:
         Groups in the order of their first members, members in the order given.
@@ -43,9 +43,11 @@ def cluster_predicates(
         norm = np.linalg.norm(v)
         if norm == 0:
             raise HMLError(f"the vector of predicate {name!r} in {vectors.name} is zero; use other vectors")
-        similarity = [float(r @ v / (np.linalg.norm(r) * norm)) if r.any() else -1.0 for r in representatives]
+        similarity = [
+            round(float(r @ v / (np.linalg.norm(r) * norm)), _DECIMALS) if r.any() else -1.0 for r in representatives
+        ]
         best = int(np.argmax(similarity)) if similarity else -1
-        if best >= 0 and similarity[best] >= threshold - _ROUNDING:
+        if best >= 0 and similarity[best] >= threshold:
             n = len(groups[best])
             representatives[best] = (n * representatives[best] + v) / (n + 1)
             groups[best].append(name)
@@ -104,21 +106,37 @@ def check_overrides(
 
 
 def apply_group_overrides(
-    groups: list[list[str]], overrides: Mapping[str, Mapping[str, Any]], order: Sequence[str]
+    groups: Sequence[Sequence[str]], overrides: Mapping[str, Mapping[str, Any]], order: Sequence[str]
 ) -> list[list[str]]:
-    """Move predicates between groups as the overrides say, then restore the frequency order within and between."""
-    groups = [list(group) for group in groups]
-    for name, entry in overrides.items():
-        if "group" not in entry:
-            continue
-        for group in groups:
-            if name in group:
-                group.remove(name)
-        home = next((group for group in groups if entry["group"] in group), None)
-        if home is None:
-            groups.append([name])
-        else:
-            home.append(name)
+    """Move predicates between groups as the overrides say, then restore the frequency order within and between.
+
+    "The group of X" is the group in which X ends, so the order of the overrides does not matter: with ``{"a": "b",
+    "b": "c"}`` a and b both join c; with ``{"a": "b", "b": "b"}`` they form a group of their own.
+
+    Raises:
+        HMLError: overrides that lead in a circle.
+    """
+    target = {name: entry["group"] for name, entry in overrides.items() if "group" in entry}
+    homes: dict[str, list[str]] = {}
+    for group in groups:
+        stay = [name for name in group if name not in target]
+        homes.update((name, stay) for name in stay)
+    for name in target:
+        end = _final_home(name, target)
+        homes[name] = homes.setdefault(end, [])
+        homes[name].append(name)
     rank = {name: position for position, name in enumerate(order)}
-    kept = [sorted(group, key=rank.__getitem__) for group in groups if group]
-    return sorted(kept, key=lambda group: rank[group[0]])
+    kept = {id(group): sorted(group, key=rank.__getitem__) for group in homes.values()}
+    return sorted(kept.values(), key=lambda group: rank[group[0]])
+
+
+def _final_home(name: str, target: Mapping[str, str]) -> str:
+    """The predicate whose group takes ``name``: not moved itself, or the first of a new group."""
+    passed = [name]
+    while (end := target.get(passed[-1], passed[-1])) != passed[-1]:
+        if end in passed:
+            raise HMLError(
+                f"the overrides of {', '.join(map(repr, passed))} lead in a circle; give one its own name as group"
+            )
+        passed.append(end)
+    return passed[-1]

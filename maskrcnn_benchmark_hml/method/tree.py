@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import HMLError
 from .clustering import apply_group_overrides, check_overrides, cluster_predicates, frequency_order
+from .layers import layers_by_frequency, layers_by_group, released_boundaries
 from .tree_file import read_tree_file, write_tree_file
 from .vectors import WordVectors
 
@@ -20,9 +21,6 @@ BACKGROUND = "__background__"
 VG_ACTIONS = (
     "looking at", "playing", "says", "eating", "walking in", "watching", "using", "riding", "carrying", "holding",
 )  # fmt: skip
-
-# The released code's splits of VG's 50 predicates by frequency rank, by number of layers.
-RELEASED_BOUNDARIES = {1: (), 2: (10,), 3: (10, 35), 4: (10, 20, 35)}
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,30 @@ class PredicateTree:
         overrides = check_overrides(self.overrides, self.predicates, num_layers)
         if self.builder == "frequency":
             order = frequency_order(self.predicates, self.counts)
-            layers = _layers_by_frequency(order, _released_boundaries(num_layers))
+            layers = layers_by_frequency(order, released_boundaries(num_layers))
         else:
-            layers = _layers_by_group(self.groups, self.actions, num_layers)
+            layers = layers_by_group(self.groups, self.actions, num_layers)
         layers.update({name: entry["layer"] for name, entry in overrides.items() if "layer" in entry})
         return replace(self, layers={name: layers[name] for name in self.predicates}, num_layers=num_layers)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> PredicateTree:
+        """The tree with further overrides, of the form that :func:`build_clustered_tree` takes.
+
+        A predicate whose rank in its group changes thereby gets the layer of that rank (not in a frequency tree, where
+        groups decide no layer); the other layers stay as they are, and an override's layer has the last word.
+
+        Raises:
+            HMLError: an unknown predicate, a layer outside 1..K, a layer left empty, or overrides in a circle.
+        """
+        new = check_overrides(overrides, self.predicates, self.num_layers)
+        groups = apply_group_overrides(self.groups, new, frequency_order(self.predicates, self.counts))
+        merged = {name: {**self.overrides.get(name, {}), **new.get(name, {})} for name in (*self.overrides, *new)}
+        layers = dict(self.layers)
+        if self.builder != "frequency":
+            before, after = (layers_by_group(g, self.actions, self.num_layers) for g in (self.groups, groups))
+            layers.update({name: after[name] for name in after if after[name] != before[name]})
+        layers.update({name: entry["layer"] for name, entry in merged.items() if "layer" in entry})
+        return replace(self, groups=tuple(map(tuple, groups)), layers=layers, overrides=merged)
 
     def describe(self) -> str:
         """The tree for reading: what made it, its layers, and each group with counts and layers."""
@@ -230,7 +247,7 @@ def build_clustered_tree(
     order = frequency_order(predicates, counts)
     groups = cluster_predicates(order, vectors, threshold, skip_words)
     groups = apply_group_overrides(groups, overrides, order)
-    layers = _layers_by_group(groups, known, num_layers)
+    layers = layers_by_group(groups, known, num_layers)
     return _tree(
         predicates, counts, groups, layers, num_layers, overrides, "clustered",
         threshold=float(threshold), vectors=vectors.name, vectors_digest=vectors.digest,
@@ -269,12 +286,12 @@ def build_frequency_tree(
     _check_names(predicates)
     counts = _check_counts(predicates, counts)
     if boundaries is None:
-        boundaries = _released_boundaries(2 if num_layers is None else num_layers)
+        boundaries = released_boundaries(2 if num_layers is None else num_layers)
     if num_layers is not None and len(boundaries) != num_layers - 1:
         raise HMLError(f"{num_layers} layers have {num_layers - 1} boundaries between them, not {len(boundaries)}")
     num_layers = len(boundaries) + 1
     order = frequency_order(predicates, counts)
-    layers = _layers_by_frequency(order, boundaries)
+    layers = layers_by_frequency(order, boundaries)
     overrides = check_overrides(overrides or {}, predicates, num_layers)
     if vectors is None:
         groups = [[name] for name in order]
@@ -286,30 +303,6 @@ def build_frequency_tree(
         "skip_words": tuple(skip_words),
     }  # fmt: skip
     return _tree(predicates, counts, groups, layers, num_layers, overrides, "frequency", **source)
-
-
-def _layers_by_group(groups: Sequence[Sequence[str]], actions: Sequence[str], num_layers: int) -> dict[str, int]:
-    """Rank r (from 0) within a group is layer min(r + 1, K); an action alone in its group is layer K."""
-    if num_layers < 1:
-        raise HMLError(f"the number of layers is {num_layers}; a tree has at least one")
-    layers = {name: min(rank + 1, num_layers) for group in groups for rank, name in enumerate(group)}
-    layers.update({group[0]: num_layers for group in groups if len(group) == 1 and group[0] in actions})
-    return layers
-
-
-def _released_boundaries(num_layers: int) -> tuple[int, ...]:
-    if num_layers not in RELEASED_BOUNDARIES:
-        raise HMLError(f"there is no released split into {num_layers} layers; give the boundaries")
-    return RELEASED_BOUNDARIES[num_layers]
-
-
-def _layers_by_frequency(order: Sequence[str], boundaries: Sequence[int]) -> dict[str, int]:
-    edges = [0, *boundaries, len(order)]
-    if any(low >= high for low, high in zip(edges, edges[1:])):
-        raise HMLError(
-            f"the boundaries {list(boundaries)} must ascend between 0 and {len(order)}, the number of predicates"
-        )
-    return {name: 1 + sum(rank >= edge for edge in boundaries) for rank, name in enumerate(order)}
 
 
 def _tree(

@@ -28,6 +28,14 @@ def read_json(path: str | Path, what: str) -> Any:
         raise HMLError(f"the {what} {error}") from error
 
 
+def read_overrides(path: str | Path) -> dict[str, Any]:
+    """The content of an override file; HMLError if it is absent or holds no JSON object."""
+    content = read_json(path, "override file")
+    if not isinstance(content, dict):
+        raise HMLError(f"the override file {path} must hold one object, predicate -> group or layer; rewrite it")
+    return content
+
+
 def write_tree_file(path: str | Path, tree: PredicateTree) -> None:
     """Write a tree's file; HMLError if the place cannot be written."""
     layers = {str(k): list(tree.layer(k)) for k in range(1, tree.num_layers + 1)}

@@ -46,6 +46,7 @@ def folder(tmp_path):
         split[(len(ids) - 1) if train is None else train :] = 2
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file["split"] = split
+            file["img_to_first_rel"] = np.zeros(len(ids), dtype=np.int32)
             if stored is not None:
                 file.attrs["num_val_images"] = stored
         entries = [{"image_id": i, "width": 4, "height": 3} for i in (ids if listed is None else listed)]
@@ -79,7 +80,18 @@ def test_a_dataset_as_large_as_vg_keeps_5000(folder, monkeypatch):
     root = folder()
     with h5py.File(root / "a.h5", "w") as file:
         file["split"] = np.zeros(20000, dtype=np.int32)
+        file["img_to_first_rel"] = np.zeros(20000, dtype=np.int32)
     assert visual_genome._read_facts(str(root / "a.h5"))[1] == 5000
+
+
+def test_images_without_relations_do_not_count_for_the_validation_size(folder):
+    from maskrcnn_benchmark_hml.compat import visual_genome
+
+    root = folder()
+    with h5py.File(root / "a.h5", "w") as file:
+        file["split"] = np.zeros(60, dtype=np.int32)
+        file["img_to_first_rel"] = np.where(np.arange(60) < 40, 0, -1)
+    assert visual_genome._read_facts(str(root / "a.h5"))[1] == 4
 
 
 def test_vgs_unreadable_pictures_are_left_out_when_the_annotations_do(folder):

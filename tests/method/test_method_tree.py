@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 
 import numpy as np
 import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.method.clustering import cluster_predicates
 from maskrcnn_benchmark_hml.method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
 from maskrcnn_benchmark_hml.method.vectors import WordVectors, load_vectors
 from maskrcnn_benchmark_hml.resources import config_file
@@ -138,6 +141,35 @@ def test_overrides_have_the_last_word(overrides, groups, layers):
     tree = toy_tree(overrides=overrides)
     assert tree.groups == groups
     assert {name: tree.layers[name] for name in layers} == layers
+
+
+def test_the_order_of_overrides_does_not_matter():
+    pairs = [("sit on", "ride"), ("ride", "above"), ("park on", "sit on"), ("on", "on")]
+    orders = [dict(order) for order in itertools.permutations(pairs)]
+    trees = [toy_tree(overrides=overrides) for overrides in orders]
+    assert {tree.groups for tree in trees} == {(("on",), ("above", "ride", "sit on", "park on"))}
+    with pytest.raises(HMLError, match="overrides of 'on', 'above' lead in a circle"):
+        toy_tree(overrides={"on": "above", "above": "on"})
+
+
+def test_a_finished_tree_takes_overrides_as_if_built_with_them():
+    for overrides in ({"sit on": 1}, {"park on": "above"}, {"on": "on"}, {"on": {"group": "above", "layer": 2}}):
+        assert toy_tree().with_overrides(overrides) == toy_tree(overrides=overrides)
+        frequent = build_frequency_tree(PREDICATES, COUNTS, boundaries=(2,), vectors=toy_vectors())
+        built = build_frequency_tree(PREDICATES, COUNTS, boundaries=(2,), vectors=toy_vectors(), overrides=overrides)
+        assert frequent.with_overrides(overrides) == built
+    by_hand = dataclasses.replace(toy_tree(), layers={**toy_tree().layers, "above": 2})
+    assert by_hand.with_overrides({"sit on": 1}).layers["above"] == 2  # what the file says otherwise stays
+
+
+def test_equal_directions_join_at_threshold_1():
+    matrix = np.array([[0.1, 0.7, 0.3], [0.2, 0.5, 0.9]], dtype=np.float32)
+    words = WordVectors("toy", "0", {"sit": 0, "on": 1}, matrix)
+    order = ["sit on", "on sit", "sit on on sit", "on"]
+    groups = cluster_predicates(order, words, 1.0)
+    assert groups == [order[:3], ["on"]]
+    near = WordVectors("toy", "0", {"sit": 0, "on": 1}, np.array([[1, 0], [1, 1e-4]], dtype=np.float32))
+    assert len(cluster_predicates(["sit", "on"], near, 1.0)) == 2
 
 
 def test_frequency_tree():

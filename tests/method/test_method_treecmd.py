@@ -42,15 +42,20 @@ def dataset(tmp_path):
     vocabulary["predicate_count"] = {"above": 99, "on": 1, "sit on": 50}  # raw VG's, not to be used
     (folder / "VG-SGG-dicts-with-attri.json").write_text(json.dumps(vocabulary))
     with h5py.File(folder / "VG-SGG-with-attri.h5", "w") as file:
-        file["split"] = np.array([0, 0, 2, 0])
-        file["img_to_first_rel"] = np.array([0, 3, 4, -1])
-        file["img_to_last_rel"] = np.array([2, 3, 6, -1])
-        file["predicates"] = np.array([[2], [2], [3], [2], [1], [1], [1]])
+        file["split"] = np.array([0, 0, 0, 2, 0])  # image 0 is for validation
+        file["img_to_first_box"] = np.arange(5)
+        file["img_to_first_rel"] = np.array([7, 0, 3, 4, -1])
+        file["img_to_last_rel"] = np.array([8, 2, 3, 6, -1])
+        file["predicates"] = np.array([[2], [2], [3], [2], [1], [1], [1], [1], [3]])
+        file.attrs["num_val_images"] = 1
     return folder
 
 
-def test_counts_are_those_of_the_training_split(dataset):
+def test_counts_are_those_of_the_training_images(dataset):
     assert read_dataset_counts(dataset) == (PREDICATES, {"above": 0, "on": 3, "sit on": 1})
+    with h5py.File(dataset / "VG-SGG-with-attri.h5", "r+") as file:
+        file.attrs["num_val_images"] = 0
+    assert read_dataset_counts(dataset) == (PREDICATES, {"above": 1, "on": 3, "sit on": 2})
 
 
 def test_a_tree_is_built_printed_saved_and_drawn(dataset, vectors, tmp_path, capsys):
@@ -127,6 +132,15 @@ def test_a_wrong_counts_file_is_named(content, tmp_path, capsys):
     path.write_text(json.dumps(content))
     assert main(["tree", "--counts", str(path), "--builder", "frequency"]) == 2
     assert "rewrite it" in capsys.readouterr().err
+
+
+def test_a_shown_tree_takes_overrides(tmp_path, capsys):
+    overrides = tmp_path / "overrides.json"
+    overrides.write_text(json.dumps({"riding": {"group": "on", "layer": 1}}))
+    out = tmp_path / "tree.json"
+    shipped = str(config_file("trees/vg150_clustered.json"))
+    assert main(["tree", "--show", shipped, "--overrides", str(overrides), "--out", str(out)]) == 0
+    assert PredicateTree.load(out).layers["riding"] == 1 and PredicateTree.load(out).coarse_of("riding") == "on"
 
 
 def test_a_damaged_dataset_is_named(dataset):

@@ -18,8 +18,7 @@ from yacs.config import CfgNode
 from .errors import HMLError
 from .merge import read_config
 from .resources import config_file, config_root
-
-_POLICIES = ("only", "containing", "pure_images", "all")
+from .settings_notes import POLICIES, notes
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,12 @@ def _numbers(low: float) -> tuple[str, Callable[[Any], bool]]:
 _bool = ("True or False", lambda v: isinstance(v, bool))
 _path = ("a path, or '' for none", lambda v: isinstance(v, str))
 _names = ("a list of names", lambda v: all(isinstance(x, str) for x in v))
-_ascending = (
-    "a list of ascending whole numbers >= 1",
-    lambda v: len(v) > 0 and all(isinstance(x, int) and x >= 1 for x in v) and sorted(set(v)) == list(v),
-)
+
+
+def _ascending(*, empty: bool = False) -> tuple[str, Callable[[Any], bool]]:
+    text, check = _integers(1, empty=empty)
+    return text.replace("whole", "ascending whole"), lambda v: check(v) and sorted(set(v)) == list(v)
+
 
 KEYS: tuple[Key, ...] = tuple(
     Key(name, default, doc, *allowed)
@@ -83,28 +84,33 @@ KEYS: tuple[Key, ...] = tuple(
             "loss alone, without teacher and MR",
         ),
         # -- predicate tree, eq. 1-2
-        ("TREE.FILE", "", _path, "tree JSON; '' = the shipped tree of this vocabulary (or TREE.BUILDER, if set)"),
-        ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start instead of loading one"),
-        ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (GloVe, word2vec, fastText, gensim, .pt)"),
+        ("TREE.FILE", "", _path, "tree JSON, used even where TREE.BUILDER is set; '' = the tree that TREE.BUILDER "
+         "builds, or without it the shipped tree of this vocabulary"),
+        ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start, from the relations "
+         "that training sees, instead of loading one"),
+        ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (GloVe, word2vec, fastText, gensim, .pt); "
+         "with the frequency builder they form the groups alone"),
         ("TREE.SKIP_WORDS", (), _names, "words without vector that DWE may leave out (word2vec GoogleNews: of, to)"),
         ("TREE.ACTIONS", (), _names, "clustered builder: human actions, whose singleton groups go to the last layer; "
          "empty = the paper's list for VG"),
-        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group (within "
-         "1e-12; 1 = only predicates whose vectors have one direction); belongs to the vectors"),
-        ("TREE.LAYERS", 2, _number(1, 10), "K: number of layers, so of stages, of a tree built at start"),
-        ("TREE.BOUNDARIES", (10,), _ascending, "frequency builder: ranks at which the next layer begins"),
-        ("TREE.OVERRIDES", "", _path, "JSON: predicate -> {group or layer}; the paper's manual pruning"),
+        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group (rounded to 12 decimals; "
+         "1 = only predicates whose vectors have one direction); belongs to the vectors"),
+        ("TREE.LAYERS", 0, _number(0, 10), "K: number of layers, so of stages; a shipped tree or TREE.FILE's is "
+         "cut anew; 0 = as that tree has it, as TREE.BOUNDARIES gives it, else 2"),
+        ("TREE.BOUNDARIES", (), _ascending(empty=True), "frequency builder: ranks at which the next layer "
+         "begins; empty = 10; 10, 35; or 10, 20, 35 for TREE.LAYERS 2, 3, 4"),
+        ("TREE.OVERRIDES", "", _path, "JSON: predicate -> {group or layer}; the paper's manual pruning, of any tree"),
         # -- stages and their data
         (
             "STAGES.LABELS",
             (),
-            _each_of(*_POLICIES),
-            "label policy per stage; empty = 'only' for all but the last, 'containing' for the last",
+            _each_of(*POLICIES),
+            "label policy per stage, see below; empty = 'only' for all but the last, 'containing' for the last",
         ),
         ("STAGES.ITERATIONS", (8000, 16000), _integers(1), "iterations per stage; the last number repeats"),
         ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "the relation head that a stage starts from (paper: "
          "fresh); 'previous' = all tensors of the previous stage's, also where a detector is given"),
-        ("STAGES.OVERSAMPLE_RANKS", (40, 45, 50), _ascending, "frequency ranks up to which each repeat factor holds"),
+        ("STAGES.OVERSAMPLE_RANKS", (40, 45, 50), _ascending(), "frequency ranks up to which each repeat factor holds"),
         (
             "STAGES.OVERSAMPLE_REPEATS",
             (),
@@ -119,7 +125,8 @@ KEYS: tuple[Key, ...] = tuple(
          "gamma of eq. 4; 0 = (N-1)/N with N the stage's foreground labels"),
         ("LOSS.EXPONENT", (1.0,), _numbers(0), "W_i is raised to this power before use (1 = eq. 4, 0 = no balance), "
          "per stage; the last entry repeats and is that of a one-stage control"),
-        ("LOSS.BACKGROUND_COUNT", -1, _number(-1), "n_0 of eq. 4; -1 = background pairs sampled in one epoch"),
+        ("LOSS.BACKGROUND_COUNT", -1, _number(-1), "n_0 of eq. 4; -1 = background pairs sampled in one epoch "
+         "(counted with given boxes, measured with detected ones)"),
         # -- CR, eq. 5
         ("CR.WEIGHT", 1.0, _number(0), "weight of CR; 0 = no teacher is run"),
         ("CR.METRIC", "l2", _one_of("l2", "l1", "ce", "kl"), "distance between the two softmax vectors"),
@@ -302,10 +309,10 @@ def settings(cfg: CfgNode) -> dict[str, Any]:
 
 
 def settings_page() -> str:
-    """The settings table of ``docs/settings.md`` in Markdown."""
+    """``docs/settings.md`` below its head, in Markdown."""
     rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
     rows += [f"| `HML.{k.name}` | `{k.default!r}` | {k.allowed} | {k.doc} |" for k in KEYS]
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n" + notes()
 
 
 if __name__ == "__main__":

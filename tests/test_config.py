@@ -13,7 +13,7 @@ from maskrcnn_benchmark_hml.errors import HMLError
 
 WRONG = {
     "ENABLED": "2", "PROFILE": "best", "SEED": "-1", "CONTROL": "magic", "TREE.FILE": "(1,2)",
-    "TREE.BUILDER": "random", "TREE.VECTORS": "3", "TREE.THRESHOLD": "1.5", "TREE.LAYERS": "0",
+    "TREE.BUILDER": "random", "TREE.VECTORS": "3", "TREE.THRESHOLD": "1.5", "TREE.LAYERS": "11",
     "TREE.BOUNDARIES": "(20,10)",
     "TREE.SKIP_WORDS": "(1,)", "TREE.ACTIONS": "(1,)", "TREE.OVERRIDES": "1", "STAGES.LABELS": "most",
     "STAGES.ITERATIONS": "(0,5)",

@@ -21,6 +21,7 @@ from ..config import check_config
 from ..errors import HMLError
 from ..method.adjustment import adjust_logits, log_prior, tau_folder
 from . import seams
+from .training_data import training_label_counts
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _CPU = torch.device("cpu")
@@ -102,8 +103,7 @@ def _with_adjusted(inference: Callable) -> Callable:
 
 
 def _prior(cfg) -> Tensor:
-    counts = seams.dataset_statistics(cfg)["fg_matrix"].sum((0, 1))
-    return log_prior(counts, cfg.MODEL.ROI_RELATION_HEAD.POSITIVE_FRACTION)
+    return log_prior(training_label_counts(cfg), cfg.MODEL.ROI_RELATION_HEAD.POSITIVE_FRACTION)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -20,6 +20,7 @@ from ..training.seeding import seed_everything
 from ..training.stages import Stage
 from . import seams
 from .interrupt import Interrupt
+from .pair_sampling import leave_out_ignored
 from .plan import Plan
 from .restart import checkpointer_class, finish_iteration
 from .sharing import share_pooling
@@ -103,7 +104,7 @@ class StageDriver:
         head.predictor.register_forward_hook(self._after_predictor)
         self._wrap_loss(head)
         if self.stage.policy == "only":
-            self._wrap_samplers(head.samp_processor)
+            leave_out_ignored(head.samp_processor, self.stage.labels)
         return model
 
     def _wrap_loss(self, head: nn.Module) -> None:
@@ -137,18 +138,6 @@ class StageDriver:
             delattr(predictor, seams.CRITERION)  # a registered child cannot be replaced by a function
             setattr(predictor, seams.CRITERION, criterion_loss)
 
-    def _wrap_samplers(self, processor: Any) -> None:
-        for name in seams.SAMPLERS:
-            sample = getattr(processor, name, None)
-            if sample is not None:
-                setattr(processor, name, self._dropping_ignored(sample))
-
-    def _dropping_ignored(self, sample):
-        def sampler(*args, **kwargs):
-            return stage_data.drop_ignored_rows(sample(*args, **kwargs), self.stage.labels)
-
-        return sampler
-
     def _make_optimizer(self, *args, **kwargs):
         optimizer = self.original["make_optimizer"](*args, **kwargs)
         optimizer.register_step_post_hook(self._after_step)
@@ -172,7 +161,8 @@ class StageDriver:
         counted = stage_data.apply_stage(
             dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION
         )
-        self.hml.on_data(counted)
+        detected = not head.USE_GT_BOX
+        self.hml.on_data(counted, self.cfg.SOLVER.IMS_PER_BATCH if detected else None)
         batches = stage_data.StageBatches(
             stage_data.orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
             batch=self.cfg.SOLVER.IMS_PER_BATCH, iterations=self.stage.iterations, start=self.iteration,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,14 @@ from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
 from ..training.checkpoint import check_settings, read_state, record_extension, write_text_atomic
+from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
 from . import seams
 from . import settings as host_settings
 from .extend import HINT, check_schedule, extension
 from .fine_tune import check_start
+from .training_data import aside
 
 #: Host settings that may change between start and resume without changing the result.
 _FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL")
@@ -98,24 +99,19 @@ def prepare(cfg: CfgNode) -> Plan:
     predictor, classes = host_settings.predictor_name(cfg), host_settings.class_count(cfg)
     if predictor not in known:
         raise HMLError(f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}")
-    statistics, name, content = _read_data(cfg)
+    statistics, dataset, name, content = _read_data(cfg)
     rel_classes = list(statistics["rel_classes"])
     if len(rel_classes) != classes:
         raise HMLError(
             f"the dataset has {len(rel_classes)} predicate classes (background included) but "
             f"{host_settings.class_count_key(cfg)} is {classes}; set it to {len(rel_classes)}"
         )
-    per_class = [int(n) for n in statistics["fg_matrix"].sum((0, 1)).tolist()]
+    counts = label_counts(dataset, classes)
     find_tree = one_stage_tree if cfg.HML.CONTROL in ONE_STAGE else resolve_tree
-    tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], per_class[1:])))
+    tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], counts[1:].tolist())))
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
     for stage in stages:
-        if sum(per_class[i] for i in stage.labels) == 0:
-            raise HMLError(
-                f"{stage.title()} is empty: none of its predicates "
-                f"({', '.join(rel_classes[i] for i in stage.labels[:3])}, ...) occurs in the "
-                "training split; use a tree made for this dataset (hml tree --help)"
-            )
+        select_images(dataset, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
     bound, folder = _bound_settings(cfg, tree), Path(cfg.OUTPUT_DIR)
     extended = extension(folder / "hml", stages, bound) if cfg.HML.EXTEND else ""
     plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)
@@ -125,23 +121,20 @@ def prepare(cfg: CfgNode) -> Plan:
     return plan
 
 
-def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], str, bytes]:
-    """The host's statistics; and build its three data loaders once, so that bad data shows now and not after training.
+def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes]:
+    """The host's statistics and training dataset; its other loaders are built once, so that bad data shows now.
 
-    Both write into OUTPUT_DIR, so they get a folder of our own: a refused run leaves nothing behind.
+    All of it writes into OUTPUT_DIR, so it gets a folder of our own: a refused run leaves nothing behind.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        name = "".join(host_settings.training_sets(cfg)) + "_statistics.cache"
+    name = "".join(host_settings.training_sets(cfg)) + "_statistics.cache"
+    with aside(cfg) as own:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
-            shutil.copy(cached, folder)
-        own = cfg.clone()
-        own.defrost()
-        own.OUTPUT_DIR = folder
-        own.freeze()
+            shutil.copy(cached, own.OUTPUT_DIR)
         statistics = seams.dataset_statistics(own)
-        seams.build_loaders(own)
-        return statistics, name, (Path(folder) / name).read_bytes()
+        dataset = seams.training_dataset(own)
+        seams.build_test_loaders(own)
+        return statistics, dataset, name, (Path(own.OUTPUT_DIR) / name).read_bytes()
 
 
 def _flatten(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -31,6 +31,8 @@ DECODER = "decoder_rnn"
 CRITERION = "criterion_loss"
 POOLER, REDUCE = "pooler", "reduce_channel"
 SAMPLERS = ("gtbox_relsample", "detect_relsample")
+#: Pairs per image, and the largest share of annotated ones, as the samplers' attributes.
+SAMPLER_SIZES = ("batch_size_per_image", "positive_fraction")
 #: Parameters under the relation head that F, Omega and MR act on, and those added by HML.MR.EXTRACTORS.
 TRACKED = ("predictor.",)
 EXTRACTORS = ("box_feature_extractor.", "union_feature_extractor.")
@@ -96,8 +98,9 @@ def uses_union(head: nn.Module) -> bool:
 def teacher_reads_labels(predictor: nn.Module) -> None:
     """Let MOTIFS' decoder in a frozen predictor take the objects' labels from the proposals, as the student's does.
 
-    In eval mode it decodes one image at a time, asserts that, and needs test-time fields of the proposals. Tree
-    decoders (no ``labels`` argument) stay in eval: in train mode they would draw labels at random.
+    In eval mode it decodes one image at a time, asserts that, needs test-time fields of the proposals, and decodes
+    labels of its own: CR then differs by up to 26 % (docs/settings.md). Tree decoders (no ``labels`` argument) stay in
+    eval: in train mode they would draw labels at random.
     """
     for name, module in list(predictor.named_modules()):
         inner, _, leaf = name.rpartition(".")
@@ -151,10 +154,15 @@ def dataset_statistics(cfg) -> dict[str, Any]:
     return module.get_dataset_statistics(cfg)
 
 
-def build_loaders(cfg) -> None:
-    """Build the host's training, validation and test loaders and drop them: its own checks of the data."""
+def training_dataset(cfg) -> Any:
+    """The dataset of the host's training loader: ``relationships``, ``gt_boxes``, ... after its own filters."""
+    return importlib.import_module("maskrcnn_benchmark.data").make_data_loader(cfg, mode="train").dataset
+
+
+def build_test_loaders(cfg) -> None:
+    """Build the host's validation and test loaders and drop them: its own checks of the data."""
     module = importlib.import_module("maskrcnn_benchmark.data")
-    for mode in ("train", "val", "test"):
+    for mode in ("val", "test"):
         module.make_data_loader(cfg, mode=mode)
 
 

@@ -63,26 +63,56 @@ def stage_relations(relations: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return relations[ours | ~np.isin(pair, pair[ours])]
 
 
-def select_images(dataset, stage: Stage, num_classes: int, ranks: np.ndarray, hml) -> np.ndarray:
+def label_counts(dataset, num_classes: int) -> np.ndarray:
+    """Relations of a host's training dataset by predicate, int64 (C,); entry 0 is 0.
+
+    These are the labels that training sees: validation images are not in the dataset, and relations whose boxes do not
+    touch only where the host trains on them (with detected boxes, REQUIRE_BOX_OVERLAP leaves them out). A pair with
+    several predicates counts for each. Everything that depends on how frequent a predicate is counts here.
+
+    Raises:
+        HMLError: a predicate index is out of range.
+    """
+    labels = np.concatenate([np.asarray(r).reshape(-1, 3)[:, 2] for r in dataset.relationships] or [np.zeros(0, int)])
+    if labels.size and (labels.max() >= num_classes or labels.min() < 1):
+        raise HMLError(
+            f"the dataset has predicate index {int(labels.max())} but the model has {num_classes} classes "
+            "(MODEL.ROI_RELATION_HEAD.NUM_CLASSES); make the two agree"
+        )
+    return np.bincount(labels, minlength=num_classes)
+
+
+def select_images(dataset, stage: Stage, counts: np.ndarray, hml, names: Sequence[str] = ()) -> np.ndarray:
     """Indices of the images a stage trains on, in dataset order, repeated where oversampling asks for it.
 
     Args:
-        ranks: (C,) frequency rank of each class, 1 the most frequent; entry 0 unused.
+        counts: (C,), from :func:`label_counts`.
+        names: of the classes, for the message.
+
+    Raises:
+        HMLError: there is none.
     """
-    labels = np.zeros(num_classes, bool)
-    labels[list(stage.labels)] = True
+    ranks = np.zeros(len(counts), np.int64)
+    ranks[1 + np.argsort(-counts[1:], kind="stable")] = np.arange(1, len(counts))
+    labels = stage.label_mask(len(counts))
     keep = []
     for at, relations in enumerate(dataset.relationships):
         predicates = np.asarray(relations)[:, 2] if len(relations) else np.zeros(0, int)
         hit = labels[predicates]
-        if stage.policy == "pure_images" and not (hit.size and hit.all()) or not hit.any():
+        if not hit.any() or stage.policy == "pure_images" and not hit.all():
             continue
         repeats = 1
         if stage.repeats:
-            rarest = ranks[predicates].max()
-            bound = np.searchsorted(hml.STAGES.OVERSAMPLE_RANKS, rarest)
+            bound = np.searchsorted(hml.STAGES.OVERSAMPLE_RANKS, ranks[predicates].max())
             repeats = stage.repeats[min(bound, len(stage.repeats) - 1)]
         keep += [at] * repeats
+    if not keep:
+        which = f" ({', '.join(names[i] for i in stage.labels[:3])}, ...)" if names else ""
+        what = "has relations of its predicates alone" if stage.policy == "pure_images" else "has one of its predicates"
+        raise HMLError(
+            f"{stage.title()} is empty: no training image {what}{which}, as the label policy {stage.policy!r} asks; "
+            "use a tree made for this dataset (hml tree --help) or another policy (HML.STAGES.LABELS)"
+        )
     return np.asarray(keep, dtype=np.int64)
 
 
@@ -92,23 +122,10 @@ def apply_stage(
     """Edit a training dataset in place so that it is the stage's view, and count what it keeps.
 
     Raises:
-        HMLError: no image has a relation of the stage, or a predicate index is out of range.
+        HMLError: no image is the stage's, or a predicate index is out of range.
     """
-    before = np.concatenate([np.asarray(r).reshape(-1, 3)[:, 2] for r in dataset.relationships] or [np.zeros(0, int)])
-    if before.size and (before.max() >= num_classes or before.min() < 1):
-        raise HMLError(
-            f"the dataset has predicate index {int(before.max())} but the model has {num_classes} classes "
-            "(MODEL.ROI_RELATION_HEAD.NUM_CLASSES); make the two agree"
-        )
-    totals = np.bincount(before, minlength=num_classes)
-    ranks = np.zeros(num_classes, np.int64)
-    ranks[1 + np.argsort(-totals[1:], kind="stable")] = np.arange(1, num_classes)
-    keep = select_images(dataset, stage, num_classes, ranks, hml)
-    if keep.size == 0:
-        raise HMLError(
-            f"{stage.title()} has no image: none of its {len(stage.labels)} predicates occurs in the training split "
-            f"under the label policy {stage.policy!r}; use another tree (HML.TREE.FILE) or policy (HML.STAGES.LABELS)"
-        )
+    before = label_counts(dataset, num_classes)
+    keep = select_images(dataset, stage, before, hml)
     images_before = len(dataset.relationships)
     for name in _PER_IMAGE:
         column = getattr(dataset, name, None)
@@ -120,43 +137,48 @@ def apply_stage(
         dataset.id_to_img_map = dict(enumerate(range(len(keep))))
     labels = np.ones(num_classes, bool)
     if stage.policy == "only":
-        labels[:] = False
-        labels[list(stage.labels)] = True
+        labels = stage.label_mask(num_classes)
         dataset.relationships = [stage_relations(np.asarray(r), labels) for r in dataset.relationships]
-    counts = _label_counts(dataset, labels, num_classes, pairs_per_image, positive_fraction)
-    data = StageData(len(keep), int(counts[1:].sum()), images_before, int(before.size), counts)
+    counts = _epoch_counts(dataset, labels, num_classes, pairs_per_image, positive_fraction)
+    data = StageData(len(keep), int(counts[1:].sum()), images_before, int(before.sum()), counts)
     _log.info("HML: %s (labels: %s) %s", stage.title(), stage.policy, data.describe())
     return data
 
 
-def _label_counts(dataset, labels: np.ndarray, num_classes: int, pairs_per_image: int, fraction: float) -> np.ndarray:
+def _epoch_counts(dataset, labels: np.ndarray, num_classes: int, pairs_per_image: int, fraction: float) -> np.ndarray:
     counts = np.zeros(num_classes, np.int64)
-    background = 0
+    most = int(pairs_per_image * fraction)
     for relations, boxes in zip(dataset.relationships, dataset.gt_boxes):
-        predicates = np.asarray(relations)[:, 2]
-        counts += np.bincount(predicates[labels[predicates]], minlength=num_classes)
-        annotated = len(np.unique(np.asarray(relations)[:, :2], axis=0))
+        relations = np.asarray(relations)
+        ours = labels[relations[:, 2]]
+        counts += np.bincount(relations[ours, 2], minlength=num_classes)
+        annotated, positives = (len(np.unique(rows[:, :2], axis=0)) for rows in (relations, relations[ours]))
         candidates = len(boxes) * (len(boxes) - 1) - annotated
-        background += max(0, min(candidates, pairs_per_image - min(annotated, int(pairs_per_image * fraction))))
-    counts[0] = background
+        counts[0] += max(0, min(candidates, pairs_per_image - min(positives, most)))
     return counts
 
 
-def drop_ignored_rows(sampled: tuple, labels: Sequence[int]) -> tuple:
-    """Remove the ignored pairs from what a host's relation sampler returned (policy ``only``).
+def draw_stage_rows(
+    sampled: tuple, labels: Sequence[int], positives: int | None = None, total: int | None = None
+) -> tuple:
+    """The stage's rows of what a host's relation sampler returned, without the ignored pairs (policy ``only``).
 
     Rows whose label is neither background nor one of the stage's go, from the labels (item 1), the pairs (item 2) and
     every further list with one row per pair. One row stays where an image would end empty; its class has weight 0.
 
     Args:
         sampled: ``(proposals, rel_labels, rel_pair_idxs, rel_binarys, ...)``, lists over images.
+        labels: the stage's classes.
+        positives, total: most rows per image with a label of the stage, and in all; a larger number is drawn from at
+            random. None: all.
     """
     items = list(sampled)
-    allowed = torch.zeros(1 + max([0, *labels, *(int(t.max()) for t in items[1] if t.numel())]), dtype=torch.bool)
-    allowed[[0, *labels]] = True
+    ours = torch.zeros(1 + max([0, *labels, *(int(t.max()) for t in items[1] if t.numel())]), dtype=torch.bool)
+    ours[list(labels)] = True
     keeps = []
     for rel_labels in items[1]:
-        keep = allowed.to(rel_labels.device)[rel_labels.long()]
+        keep = _at_most(ours.to(rel_labels.device)[rel_labels.long()], positives)
+        keep |= _at_most(rel_labels == 0, None if total is None else total - int(keep.sum()))
         if rel_labels.numel() and not keep.any():
             keep[0] = True
         keeps.append(keep)
@@ -171,6 +193,16 @@ def drop_ignored_rows(sampled: tuple, labels: Sequence[int]) -> tuple:
         if per_pair:
             items[at] = [t[keep] for t, keep in zip(item, keeps)]
     return tuple(items)
+
+
+def _at_most(mask: torch.Tensor, number: int | None) -> torch.Tensor:
+    """The mask with at most ``number`` entries True, drawn at random from torch's generator of its device."""
+    place = mask.nonzero().flatten()
+    if number is None or len(place) <= number:
+        return mask
+    drawn = torch.zeros_like(mask)
+    drawn[place[torch.randperm(len(place), device=mask.device)[:number]]] = True
+    return drawn
 
 
 class SeededItems(Dataset):

@@ -13,6 +13,7 @@ from ..method.losses import class_balanced_loss, class_balanced_weights, concept
 from ..method.memory import StageMemory
 from ..method.reconstruction import ModelReconstruction
 from ..method.tracker import ImportanceTracker
+from .background import BackgroundCount
 from .data import StageData
 from .importance_facts import importance_facts, log_facts
 from .stages import Stage
@@ -44,6 +45,7 @@ class HML:
         self.tracker: ImportanceTracker | None = None
         self.reconstruction: ModelReconstruction | None = None
         self.data: StageData | None = None
+        self.background = BackgroundCount()
         self.bad_steps = 0
         self._recorded = False
         self._weights: torch.Tensor | None = None
@@ -106,12 +108,25 @@ class HML:
         own = dict(self.teacher.head.named_parameters())
         return {name: own[name].detach() for name in self._tracked_names}
 
-    def on_data(self, data: StageData) -> None:
-        """The stage's label counts are known: set l_new's class weights (eq. 4)."""
+    def on_data(self, data: StageData, measured_batch: int | None = None) -> None:
+        """The stage's label counts are known: set l_new's class weights (eq. 4).
+
+        Args:
+            data: what the stage keeps.
+            measured_batch: images per step over all processes where n_0 is measured (detected boxes); None: n_0 is
+                ``data.counts[0]``.
+        """
         self.data = data
-        counts = torch.as_tensor(data.counts, dtype=torch.float64)
+        if measured_batch is not None and self.hml.LOSS.BACKGROUND_COUNT < 0:
+            self.background.begin(data.images, measured_batch)
+        self._set_class_weights()
+
+    def _set_class_weights(self) -> None:
+        counts = torch.as_tensor(self.data.counts, dtype=torch.float64)
         if self.hml.LOSS.BACKGROUND_COUNT >= 0:
             counts[0] = self.hml.LOSS.BACKGROUND_COUNT
+        elif self.background.value is not None:
+            counts[0] = self.background.value
         if self.stage.class_balanced:
             weights = class_balanced_weights(counts, self.hml.LOSS.GAMMA or None) ** self.stage.exponent
             weights[counts == 0] = 0
@@ -130,6 +145,8 @@ class HML:
         """
         if self._weights is None:
             raise HMLError("the class weights are not set; the training data must be loaded before the first forward")
+        if self.background.observe(labels):
+            self._set_class_weights()
         if self._weights.device != logits.device:
             self._weights = self._weights.to(logits.device)
         return class_balanced_loss(logits.float(), labels.long(), self._weights)
@@ -210,10 +227,14 @@ class HML:
         return StageMemory(self.stage.index, weights, fisher, omega, {**provenance, **kept})
 
     def state_dict(self) -> dict:
-        return {"stage": self.stage.index, "bad_steps": self.bad_steps, "tracker": self.tracker.state_dict()}
+        return {
+            "stage": self.stage.index, "bad_steps": self.bad_steps, "tracker": self.tracker.state_dict(),
+            "background": self.background.state_dict(),
+        }
 
     def load_state_dict(self, state: dict) -> None:
         if state["stage"] != self.stage.index:
             raise HMLError(f"the resume file is of stage {state['stage']}, not of {self.stage.title()}")
         self.bad_steps = state["bad_steps"]
+        self.background.load_state_dict(state["background"])
         self.tracker.load_state_dict(state["tracker"])

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
@@ -28,7 +30,7 @@ class Stage:
         count: K.
         labels: class indices (background excluded) whose relations are this stage's.
         old_classes: C_old of eq. 5: background 0 and every predicate of earlier stages.
-        policy: ``only`` (others are ignored pairs), ``containing``, ``pure_images`` or ``all``.
+        policy: which images and labels the stage trains on, see ``settings_notes.POLICIES``.
         iterations: length of the stage.
         class_balanced: l_new (eq. 4) or plain cross entropy.
         folder: where the host writes this stage's checkpoints.
@@ -48,6 +50,12 @@ class Stage:
     memory_file: Path
     exponent: float = 1.0
     repeats: tuple[int, ...] = ()
+
+    def label_mask(self, num_classes: int) -> np.ndarray:
+        """Boolean (C,): the predicates that make an image this stage's; under the policy ``all`` every predicate."""
+        mask = np.zeros(num_classes, bool)
+        mask[list(range(1, num_classes) if self.policy == "all" else self.labels)] = True
+        return mask
 
     @property
     def is_last(self) -> bool:

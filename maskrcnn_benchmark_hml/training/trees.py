@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import HMLError
-from ..files import read_json
 from ..method.tree import PredicateTree, build_clustered_tree, build_frequency_tree
+from ..method.tree_file import read_overrides
 from ..method.vectors import load_vectors
 from ..resources import config_root
 
@@ -21,20 +22,18 @@ def resolve_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, int]
     Args:
         settings: the ``HML.TREE`` config node.
         rel_classes: class names by index, the background first.
-        counts: relations per predicate in the training split.
+        counts: relations per predicate as training sees them.
 
     Raises:
-        HMLError: no tree fits the vocabulary, a file is missing or unreadable, or a word has no vector.
+        HMLError: no tree fits the vocabulary, a file is missing or unreadable, a word has no vector, or a setting could
+            not act.
     """
     names = list(rel_classes[1:])
-    if settings.FILE:
-        if not Path(settings.FILE).is_file():
-            raise HMLError(f"HML.TREE.FILE {settings.FILE} does not exist; make a tree with hml tree, or leave it ''")
-        tree = PredicateTree.load(settings.FILE)
-    elif settings.BUILDER:
-        tree = _build(settings, names, counts)
+    overrides = read_overrides(settings.OVERRIDES) if settings.OVERRIDES else {}
+    if settings.BUILDER and not settings.FILE:
+        tree = _build(settings, names, counts, overrides)
     else:
-        tree = shipped_tree(names)
+        tree = _made_before(settings, names, overrides)
     tree.check_vocabulary(list(rel_classes))
     return tree
 
@@ -56,22 +55,48 @@ def one_stage_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, in
         return build_frequency_tree(list(rel_classes[1:]), counts, boundaries=())
 
 
-def _build(settings, names: list[str], counts: Mapping[str, int]) -> PredicateTree:
-    overrides = None
-    if settings.OVERRIDES:
-        try:
-            overrides = read_json(settings.OVERRIDES)
-        except HMLError as error:
-            raise HMLError(f"HML.TREE.OVERRIDES: {error}") from error
+def _made_before(settings, names: list[str], overrides: Mapping[str, Any]) -> PredicateTree:
+    """A given file, or the shipped tree, in as many layers as asked for and with the overrides."""
+    if settings.FILE and settings.BUILDER:
+        _log.info("HML: the tree is HML.TREE.FILE's; HML.TREE.BUILDER %s is not used", settings.BUILDER)
+    else:
+        for name in ("VECTORS", "SKIP_WORDS", "ACTIONS"):
+            if settings[name]:
+                raise HMLError(
+                    f"HML.TREE.{name} is {settings[name]!r}, but no tree is built at start; add HML.TREE.BUILDER "
+                    f"clustered, or leave HML.TREE.{name} empty"
+                )
+        if settings.BOUNDARIES:
+            _log.warning("HML: HML.TREE.BOUNDARIES %s is not used without HML.TREE.BUILDER frequency",
+                         tuple(settings.BOUNDARIES))
+    if settings.FILE and not Path(settings.FILE).is_file():
+        raise HMLError(f"HML.TREE.FILE {settings.FILE} does not exist; make a tree with hml tree, or leave it ''")
+    tree = PredicateTree.load(settings.FILE) if settings.FILE else shipped_tree(names)
+    if settings.LAYERS:
+        tree = tree.with_layers(settings.LAYERS)
+    return tree.with_overrides(overrides) if overrides else tree
+
+
+def _build(settings, names: list[str], counts: Mapping[str, int], overrides: Mapping[str, Any]) -> PredicateTree:
+    common = {"overrides": overrides, "threshold": settings.THRESHOLD, "skip_words": tuple(settings.SKIP_WORDS)}
+    words = {word for name in names for word in name.split()}
+    vectors = load_vectors(settings.VECTORS, words=words) if settings.VECTORS else None
     if settings.BUILDER == "frequency":
-        return build_frequency_tree(names, counts, boundaries=tuple(settings.BOUNDARIES), overrides=overrides)
-    if not settings.VECTORS:
+        boundaries = tuple(settings.BOUNDARIES)
+        if settings.ACTIONS:
+            raise HMLError("HML.TREE.ACTIONS acts with HML.TREE.BUILDER clustered alone; leave it empty")
+        if boundaries and settings.LAYERS not in (0, len(boundaries) + 1):
+            raise HMLError(
+                f"HML.TREE.LAYERS is {settings.LAYERS}, but HML.TREE.BOUNDARIES {boundaries} gives "
+                f"{len(boundaries) + 1} layers; give {settings.LAYERS - 1} ranks, or HML.TREE.LAYERS 0"
+            )
+        return build_frequency_tree(
+            names, counts, boundaries=boundaries or None, num_layers=settings.LAYERS or None, vectors=vectors, **common
+        )
+    if vectors is None:
         raise HMLError("HML.TREE.BUILDER clustered needs word vectors; give their file as HML.TREE.VECTORS")
-    vectors = load_vectors(settings.VECTORS, words={word for name in names for word in name.split()})
-    return build_clustered_tree(
-        names, counts, vectors, threshold=settings.THRESHOLD, num_layers=settings.LAYERS, overrides=overrides,
-        skip_words=tuple(settings.SKIP_WORDS), **({"actions": tuple(settings.ACTIONS)} if settings.ACTIONS else {}),
-    )
+    actions = {"actions": tuple(settings.ACTIONS)} if settings.ACTIONS else {}
+    return build_clustered_tree(names, counts, vectors, num_layers=settings.LAYERS or 2, **common, **actions)
 
 
 def find_tree(folder: Path, pattern: str, names: Sequence[str]) -> PredicateTree | None:

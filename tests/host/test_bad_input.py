@@ -68,6 +68,12 @@ OPTIONS = {
     "range": (["HML.MR.WEIGHT", "-1"], "HML.MR.WEIGHT is '?-1"),
     "labels per stage": (["HML.STAGES.LABELS", "only,only,only"], "3 entries but the tree has 2"),
     "iterations per stage": (["HML.STAGES.ITERATIONS", "1,2,3"], "3 entries but the tree has 2"),
+    "layers against boundaries": (
+        ["HML.TREE.BUILDER", "frequency", "HML.TREE.BOUNDARIES", "10", "HML.TREE.LAYERS", "3"],
+        "HML.TREE.LAYERS is 3, but HML.TREE.BOUNDARIES .10,. gives 2 layers; give 2 ranks",
+    ),
+    "vectors of no builder": (["HML.TREE.VECTORS", "some.vec"], "HML.TREE.VECTORS is 'some.vec', but no tree is built"),
+    "no image under the policy": (["HML.STAGES.LABELS", "only,pure_images"], "stage 2 of 2 is empty"),
     "missing tree": (["HML.TREE.FILE", "nowhere.json"], "nowhere.json does not exist"),
     "tree without vectors": (["HML.TREE.BUILDER", "clustered"], "needs word vectors"),
     "missing vectors": (["HML.TREE.BUILDER", "clustered", "HML.TREE.VECTORS", "nowhere.vec"], "nowhere.vec"),
@@ -120,7 +126,7 @@ def test_overrides_and_words(tiny_vg, out, tmp_path):
     builder = ["HML.TREE.BUILDER", "frequency", "HML.TREE.OVERRIDES", str(overrides)]
     refused(tiny_vg, out, "flying over", *builder)
     overrides.write_text("{")
-    refused(tiny_vg, out, "not a readable JSON", *builder)
+    refused(tiny_vg, out, "overrides.json is no valid JSON", *builder)
     vectors = tmp_path / "few.vec"
     vectors.write_text("2 3\non 1 0 0\nin 0 1 0\n")
     refused(tiny_vg, out, "vector", "HML.TREE.BUILDER", "clustered", "HML.TREE.VECTORS", str(vectors))

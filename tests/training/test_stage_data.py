@@ -93,13 +93,27 @@ def test_the_control_repeats_images_of_the_whole_set_and_keeps_all_labels():
     assert kept.counts[1:].tolist() == [3, 3, 3, 2, 2]
 
 
+def test_all_keeps_every_image_with_a_relation_and_all_labels_in_a_staged_run():
+    d = dataset()
+    kept = data.apply_stage(d, stage(policy="all"), CLASSES, hml(), 100, 0.25)
+    assert d.filenames == ["a", "b", "c", "d"] and kept.relations == kept.relations_before == 8
+
+
+def test_ignored_pairs_are_no_positives_in_the_background_count():
+    kept = data.apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.5)
+    assert kept.counts[0] == (4 - 1) + (4 - 1) + (4 - 2)  # at most 2 positives; images a and b have one of the stage
+
+
 def test_empty_stage_and_wrong_index_are_refused():
-    with pytest.raises(HMLError, match="stage 2 of 2 has no image"):
+    with pytest.raises(HMLError, match="stage 2 of 2 is empty: no training image has one of its predicates"):
         d = dataset()
         d.relationships = [r[np.isin(r[:, 2], (1, 2))] for r in d.relationships]
         data.apply_stage(d, stage(), CLASSES, hml(), 100, 0.25)
     with pytest.raises(HMLError, match="predicate index 5 but the model has 5 classes"):
         data.apply_stage(dataset(), stage((3, 4)), 5, hml(), 100, 0.25)
+    with pytest.raises(HMLError, match=r"relations of its predicates alone \(on, ...\), .* policy 'pure_images'"):
+        d, names = dataset(), ["", "on", "of", "in", "", ""]
+        data.select_images(d, stage((1,), "pure_images"), data.label_counts(d, 6), hml(), names)
 
 
 def test_ignored_pairs_leave_every_per_pair_list():
@@ -107,7 +121,7 @@ def test_ignored_pairs_leave_every_per_pair_list():
     pairs = [torch.arange(10).view(5, 2), torch.arange(4).view(2, 2)]
     binary = [torch.zeros(5, 5), torch.zeros(2, 2)]  # as many objects as pairs: must not be cut
     extra = [torch.arange(5.0), torch.arange(2.0)]
-    out = data.drop_ignored_rows(("boxes", labels, pairs, binary, extra), (3, 4, 5))
+    out = data.draw_stage_rows(("boxes", labels, pairs, binary, extra), (3, 4, 5))
     assert out[0] == "boxes" and out[3][0].shape == (5, 5)
     assert out[1][0].tolist() == [0, 3, 0] and out[2][0].tolist() == [[0, 1], [4, 5], [8, 9]]
     assert out[4][0].tolist() == [0.0, 2.0, 4.0]

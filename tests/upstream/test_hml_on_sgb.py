@@ -185,3 +185,9 @@ def test_fine_tuning_and_nan(run_hml, tmp_path):
         done = run_hml(script, out, *options, *more, "MODEL.WEIGHT", str(tmp_path / "nan.pth"))
         assert done.returncode == 2 and f"nan.pth holds NaN or infinite weights, first in {name}" in done.stderr
     assert not list(tmp_path.rglob("t/**/result_dict.pytorch"))
+
+
+def test_ignored_pairs_take_no_place_in_the_samplers(sgb, environ):
+    child = REPO / "tests" / "host" / "ignored_run.py"
+    done = subprocess.run([sys.executable, str(child), str(sgb)], capture_output=True, text=True, env=environ)
+    assert "ignored pairs take no place" in finished(done)

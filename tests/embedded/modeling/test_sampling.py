@@ -11,6 +11,8 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 from maskrcnn_benchmark_hml.errors import HMLError
 
+from ...host.ignored_run import check
+
 
 def sampler(**changes) -> RelationSampling:
     settings = {
@@ -148,3 +150,8 @@ def test_no_detection_gives_a_placeholder(make_targets):
     found.add_field("labels", torch.tensor([0]))
     _, (label,), (pair,), _ = sampler(use_gt_box=False).detect_relsample([found], [target])
     assert pair.tolist() == [[0, 0]] and label.tolist() == [0]
+
+
+@pytest.mark.parametrize("method", ["gtbox_relsample", "detect_relsample"])
+def test_ignored_pairs_take_no_place(method):
+    check(method)

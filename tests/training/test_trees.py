@@ -1,0 +1,85 @@
+"""Which tree a run gets: each HML.TREE setting acts on any tree, or is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.config import add_hml_config, merge_profile
+from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.method.tree import PredicateTree
+from maskrcnn_benchmark_hml.resources import config_file
+from maskrcnn_benchmark_hml.training.trees import resolve_tree
+
+SHIPPED = PredicateTree.load(config_file("trees/vg150_clustered.json"))
+CLASSES = ["__background__", *SHIPPED.predicates]
+
+
+def tree(profile: str = "", **settings):
+    cfg = add_hml_config(CfgNode())
+    if profile:
+        merge_profile(cfg, profile)
+    for name, value in settings.items():
+        cfg.HML.TREE[name] = value
+    return resolve_tree(cfg.HML.TREE, CLASSES, SHIPPED.counts)
+
+
+def sizes(tree: PredicateTree) -> list[int]:
+    return [len(tree.layer(k)) for k in range(1, tree.num_layers + 1)]
+
+
+@pytest.fixture
+def overrides(tmp_path) -> str:
+    path = tmp_path / "overrides.json"
+    path.write_text(json.dumps({"riding": {"group": "on", "layer": 1}, "has": 2}))
+    return str(path)
+
+
+def test_the_shipped_tree_takes_layers_and_overrides(overrides):
+    assert tree() == SHIPPED and tree(LAYERS=2) == SHIPPED
+    assert tree(LAYERS=3) == SHIPPED.with_layers(3)
+    changed = tree(OVERRIDES=overrides)
+    assert changed.layers["riding"] == 1 and changed.layers["has"] == 2 and changed.coarse_of("riding") == "on"
+    both = tree(OVERRIDES=overrides, LAYERS=3)
+    assert both.num_layers == 3 and both.layers["riding"] == 1 and both.layers["has"] == 2
+
+
+def test_a_given_file_takes_layers_and_overrides(overrides):
+    file = str(config_file("trees/vg150_frequency10.json"))
+    assert sizes(tree(FILE=file)) == [10, 40] and sizes(tree(FILE=file, LAYERS=3)) == [10, 25, 15]
+    assert tree(FILE=file, OVERRIDES=overrides).layers["has"] == 2
+    assert sizes(tree("tuned", FILE=file)) == [10, 40]  # a file goes before a profile's builder
+
+
+def test_the_frequency_builder_takes_layers_overrides_and_vectors(overrides, tmp_path):
+    assert sizes(tree(BUILDER="frequency")) == [10, 40]
+    assert sizes(tree(BUILDER="frequency", LAYERS=4)) == [10, 10, 15, 15]
+    assert sizes(tree(BUILDER="frequency", BOUNDARIES=(5, 20), LAYERS=3)) == [5, 15, 30]
+    assert tree(BUILDER="frequency", OVERRIDES=overrides).coarse_of("riding") == "on"
+    words = sorted({word for name in CLASSES[1:] for word in name.split()})
+    vectors = tmp_path / "one.vec"
+    vectors.write_text(f"{len(words)} 2\n" + "".join(f"{word} 1 0\n" for word in words))
+    assert len(tree(BUILDER="frequency", VECTORS=str(vectors)).groups) == 1
+    with pytest.raises(HMLError, match="TREE.LAYERS is 3, but HML.TREE.BOUNDARIES .8,. gives 2 layers; give 2 ranks"):
+        tree("released", LAYERS=3)
+
+
+@pytest.mark.parametrize("builder", ["", "frequency"])
+def test_what_could_not_act_is_refused(builder):
+    with pytest.raises(HMLError, match="HML.TREE.ACTIONS .*empty"):
+        tree(BUILDER=builder, ACTIONS=("eating",))
+    if not builder:
+        for name, value in (("VECTORS", "some.vec"), ("SKIP_WORDS", ("of",))):
+            with pytest.raises(HMLError, match=f"HML.TREE.{name} is .*, but no tree is built at start; add"):
+                tree(**{name: value})
+
+
+def test_released_is_split_by_frequency_as_the_released_code():
+    released = tree("released")
+    assert released.builder == "frequency" and sizes(released) == [8, 42]
+    ranked = sorted(SHIPPED.predicates, key=lambda name: -SHIPPED.counts[name])
+    assert set(released.layer(1)) == set(ranked[:8])
+    assert sizes(tree("released", BOUNDARIES=(10,))) == [10, 40]
+    assert tree("released", BUILDER="") == SHIPPED  # the clustered tree stays one setting away

@@ -57,7 +57,9 @@ def _run_autocast(forward: Callable, device_type: str, dtype: torch.dtype, *args
 
 
 # CUDA's autocast (and apex) compute these in float32; CPU's leaves them in bfloat16, which numpy cannot hold.
-_FLOAT32_ON_CPU = ((torch.nn.functional, "softmax"), (torch.nn.functional, "log_softmax"), (torch, "softmax"))
+_FLOAT32_ON_CPU = tuple(
+    (where, name) for where in (torch.nn.functional, torch, torch.Tensor) for name in ("softmax", "log_softmax")
+)
 
 
 class Amp:

@@ -31,7 +31,8 @@ def runs_under_autocast(dtype: torch.dtype) -> bool:
             torch.lstm(x, (state, state), weights, True, 1, 0.0, True, False, False)[0].sum().backward()
     except RuntimeError as error:
         logger.info(
-            "This processor has no LSTM in %s (%s); LSTMs compute in float32, the rest in mixed precision",
+            "This processor has no LSTM in %s (%s); LSTMs compute in float32, the rest in mixed precision. On such a "
+            "CPU DTYPE float32 is several times faster",
             str(dtype).replace("torch.", ""), str(error).split(". ")[0],
         )
         return False

@@ -14,8 +14,9 @@ from maskrcnn_benchmark_hml.errors import HMLError
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """Puts back the functions that O1 replaces on CPU."""
-    for module, name in ((torch.nn.functional, "softmax"), (torch.nn.functional, "log_softmax"), (torch, "softmax")):
-        monkeypatch.setattr(module, name, getattr(module, name))
+    for module in (torch.nn.functional, torch, torch.Tensor):
+        for name in ("softmax", "log_softmax"):
+            monkeypatch.setattr(module, name, getattr(module, name))
 
 
 def make(seed: int = 0) -> tuple[torch.nn.Module, torch.optim.Optimizer, torch.Tensor]:
@@ -211,14 +212,16 @@ def test_cast_functions_act_only_under_o1():
     assert seen.pop() == [torch.float32, torch.float32]
 
 
-def test_softmax_gives_float32_on_cpu_as_on_cuda_and_is_put_back():
-    amp = Amp()
-    original = torch.nn.functional.softmax
-    amp.initialize(torch.nn.Linear(1, 1), opt_level="O1")
-    low = torch.ones(1, 3, dtype=torch.bfloat16)
-    assert torch.nn.functional.softmax(low, 1).dtype == torch.float32
+@pytest.mark.parametrize("where", [torch.nn.functional, torch, torch.Tensor])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_gives_float32_on_cpu_as_on_cuda_and_is_put_back(where, name):
+    amp, (model, optimizer, _) = Amp(), make()
+    original = getattr(where, name)
+    amp.initialize(model, optimizer, opt_level="O1")
+    low = torch.randn(2, 3).to(torch.bfloat16)
+    assert getattr(where, name)(low, 1).dtype == torch.float32
     amp.deactivate()
-    assert torch.nn.functional.softmax is original
+    assert getattr(where, name) is original and getattr(where, name)(low, 1).dtype == torch.bfloat16
 
 
 def test_init_is_global_until_deactivated():

@@ -123,6 +123,23 @@ def test_cell(call, tmp_path, predictor, task, way):
     assert json.loads((whole / INFERENCE).read_text()) == metrics
 
 
+@pytest.mark.isa
+@pytest.mark.parametrize(
+    "predictor, task",
+    [pytest.param(p, t, marks=() if (p, t) == ("motifs", "predcls") else pytest.mark.slow)
+     for p in PREDICTORS for t in TASKS],
+)  # fmt: skip
+def test_mixed_precision(call, tmp_path, predictor, task):
+    """Trained by two stages, validated and tested, on processors with and without LSTMs in low precision."""
+    cell, out = (predictor, task), tmp_path / "out"
+    text = call(cell, TRAIN, out, (*HML[0], "DTYPE", "float16"))
+    assert text.count("Validation Result") == 2 and "loss_cr" in text
+    metrics = json.loads((out / INFERENCE).read_text())
+    (out / INFERENCE).unlink()
+    call(cell, TEST, out, ("DTYPE", "float16"))
+    assert json.loads((out / INFERENCE).read_text()) == metrics
+
+
 @pytest.mark.parametrize("layers", [1, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_stages_of_other_trees(call, data, tmp_path, layers):
     cell, whole, cut = ("motifs", "predcls"), tmp_path / "whole", tmp_path / "cut"

@@ -43,7 +43,7 @@ class PostProcessor(nn.Module):
         relation_logits, refine_logits = x
         num_objs = [len(logits) for logits in refine_logits]
         num_rels = [len(logits) for logits in relation_logits]
-        obj_probs = cat(refine_logits).softmax(-1)
+        obj_probs = cat(refine_logits).float().softmax(-1)
         if self.use_gt_box:
             obj_scores, obj_labels = obj_probs[:, 1:].max(1)
             obj_labels = obj_labels + 1
@@ -54,7 +54,7 @@ class PostProcessor(nn.Module):
             obj_scores = obj_probs[rows, obj_labels] * (obj_labels > 0)  # a box left without a class scores nothing
             moved = cat(places)[rows, obj_labels].split(num_objs)
             boxes = [BoxList(place, box.size, "xyxy") for place, box in zip(moved, boxes)]
-        rel_probs = cat(relation_logits).softmax(-1)
+        rel_probs = cat(relation_logits).float().softmax(-1)
         rel_scores, rel_labels = rel_probs[:, 1:].max(1)
 
         parts = zip(

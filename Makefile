@@ -9,13 +9,14 @@ ARGS   ?=
 # A process of tests for each usable core (tests/conftest.py); a later -n in ARGS wins.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo test test-all lint clean
+.PHONY: help demo test test-all test-isa lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      train and test a baseline, a control and HML on a small data set made on the spot (minutes)"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, all of them"
+	@echo "make test-isa  those that depend on the processor's instruction set, as on one without AVX"
 	@echo "make lint      ruff"
 	@echo "make clean     remove outputs, caches and .venv"
 	@echo
@@ -33,6 +34,12 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
+
+# oneDNN and torch then use no more than SSE 4.1: no low-precision LSTM, other kernels, other roundings.
+test-isa: export ONEDNN_MAX_CPU_ISA := SSE41
+test-isa: export ATEN_CPU_CAPABILITY := default
+test-isa: $(STAMP)
+	$(BIN)/python -m pytest -q -m "isa and not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

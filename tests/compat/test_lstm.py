@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pack_sequence
 from maskrcnn_benchmark_hml.compat import lstm
 from maskrcnn_benchmark_hml.compat.amp import Amp
 
+pytestmark = pytest.mark.isa
+
 # On this imitation of an old processor, whatever the machine: with and without the patch, in all the ways of a call.
 OLD_PROCESSOR = """
 import logging, sys

@@ -20,6 +20,7 @@ from .conftest import run_options
 TOOLS = Path(maskrcnn_benchmark_hml.__file__).parent / "embedded" / "tools"
 
 
+@pytest.mark.isa
 def test_disabled_is_bit_identical_over_50_steps(tiny_vg, tmp_path):
     def train(command: list[str], name: str) -> dict:
         options = run_options(tiny_vg, tmp_path / name)

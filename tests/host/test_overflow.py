@@ -53,7 +53,7 @@ def inject(monkeypatch, prefix: str, value: float) -> None:
     monkeypatch.setattr(attach.StageDriver, "_build_model", build)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.isa)])
 @pytest.mark.parametrize(
     ("part", "value"), [("predictor.", math.inf), ("predictor.", math.nan), ("union_feature_extractor.", math.inf)]
 )

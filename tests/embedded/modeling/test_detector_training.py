@@ -141,6 +141,7 @@ def as_list(images):
     return to_image_list(images)
 
 
+@pytest.mark.isa
 def test_mixed_precision_keeps_coordinates_exact(make_cfg, make_targets, images):
     for options, names in ((DETECTOR, LOSSES), (RPN, {"loss_rel", "loss_refine_obj"})):
         model = build_detection_model(make_cfg(options))

@@ -8,6 +8,8 @@ import pytest
 import torch
 from maskrcnn_benchmark.layers import Linear, PointwiseConv2d, linear
 
+pytestmark = pytest.mark.isa
+
 layers_linear = sys.modules[Linear.__module__]  # the package holds the function under the module's name
 
 

@@ -20,6 +20,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from maskrcnn_benchmark_hml.errors import HMLError
 
+pytestmark = pytest.mark.isa
+
 
 def test_geometry_of_a_box():
     info = encode_box_info([BoxList([[10, 20, 29, 59]], (100, 200)), BoxList([[0, 0, 9, 9]], (10, 10))])

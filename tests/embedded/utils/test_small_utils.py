@@ -73,4 +73,5 @@ def test_timer_and_environment():
     timer.toc()
     assert timer.calls == 1 and timer.average_time == timer.total_time >= 0
     assert (get_time_str(3700.4), get_time_str(1.234)) == ("1:01:40", "1.23 s")
-    assert "torch: " in collect_env_info()
+    info = collect_env_info()
+    assert "torch: " in info and "vector instructions that torch uses: " in info

@@ -6,9 +6,11 @@ is absent, as in most virtual environments, ``import matplotlib`` itself fails, 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 _VARIABLE = "MPLBACKEND"
+_MODULE = "module://"
 
 
 def import_matplotlib() -> bool:
@@ -24,7 +26,10 @@ def import_matplotlib() -> bool:
             os.environ[_VARIABLE] = backend
     if backend:
         try:
+            if backend.startswith(_MODULE):  # matplotlib takes most of these names unseen, and pyplot fails then
+                if importlib.util.find_spec(backend[len(_MODULE) :]) is None:
+                    return False
             matplotlib.rcParams["backend"] = backend
-        except ValueError:
+        except (ValueError, ModuleNotFoundError):
             return False
     return True

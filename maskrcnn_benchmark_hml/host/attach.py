@@ -19,6 +19,7 @@ from ..training.hooks import HML
 from ..training.seeding import seed_everything
 from ..training.stages import Stage
 from . import seams
+from .environment import check_disk
 from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
 from .plan import Plan
@@ -61,6 +62,7 @@ class StageDriver:
         self.checkpointer: Any = None
         self.scheduler: Any = None
         self.interrupt = interrupt
+        self._model_bytes = self._momentum_bytes = 0
         self._features: Any = None
         self._call: tuple = ((), {})
         self._logits: torch.Tensor | None = None
@@ -90,6 +92,7 @@ class StageDriver:
     def _build_model(self, cfg, *args, **kwargs) -> nn.Module:
         seed_everything(self.cfg.HML.SEED, self.stage.index)
         model = self.original["build_detection_model"](cfg, *args, **kwargs)
+        self._model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
         head = self.head = seams.relation_head(model)
         tracked = (*seams.TRACKED, *(seams.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
         self.hml.on_stage_start(head, seams.RELATION_HEAD + ".", tracked, seams.uses_union(head))
@@ -140,6 +143,8 @@ class StageDriver:
 
     def _make_optimizer(self, *args, **kwargs):
         optimizer = self.original["make_optimizer"](*args, **kwargs)
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        self._momentum_bytes = sum(p.numel() * p.element_size() for p in trained)
         optimizer.register_step_post_hook(self._after_step)
         return optimizer
 
@@ -157,6 +162,8 @@ class StageDriver:
         return loader
 
     def _training_loader(self, loader):
+        if self.iteration < self.stage.iterations:
+            check_disk(str(self.stage.folder), self._model_bytes + self._momentum_bytes)
         dataset, head = loader.dataset, self.cfg.MODEL.ROI_RELATION_HEAD
         counted = stage_data.apply_stage(
             dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION

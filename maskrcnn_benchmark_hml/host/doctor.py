@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .data_checks import check_data, written_paths
+from .environment_checks import check_environment
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding
 from .locate import Benchmark, locate
 from .machine_checks import check_machine
@@ -24,6 +25,7 @@ def examine(benchmark: Benchmark, data: str | None) -> dict[str, list[Finding]]:
     source = Source(benchmark.root)
     return {
         "machine": list(check_machine(source, benchmark.embedded)),
+        "environment": list(check_environment()),
         "seams": [*check_seams(source), *(() if benchmark.embedded else written_paths(source))],
         "data": list(check_data(source, data)) if data is not None or not benchmark.embedded else [],
     }

@@ -13,6 +13,7 @@ from typing import Any
 from ..compat import leave_process_group
 from ..errors import HMLError
 from ..resources import embedded_root
+from .environment import prepare_process
 from .launch import add_settings, attach, enter, prepare_command_line
 from .locate import Benchmark
 
@@ -37,6 +38,7 @@ def start(namespace: dict[str, Any]) -> None:
     if namespace["__name__"] != _PROGRAM:
         return
     try:
+        prepare_process()
         sys.argv[1:] = prepare_command_line(sys.argv[1:], benchmark)
         enter(benchmark)
         add_settings(sys.argv[1:])

@@ -17,7 +17,7 @@ from ..config import add_hml_config, merge_profile, normalise_options, requested
 from ..errors import HMLError
 from ..merge import merge_settings
 from ..resources import config_root
-from . import seams
+from . import environment, seams
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
@@ -38,6 +38,7 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
     Raises:
         HMLError: anything wrong that can be known before the script's work starts.
     """
+    environment.prepare_process()
     benchmark = locate(sgb)
     path = benchmark.script(script)
     argv = prepare_command_line(argv, benchmark)
@@ -133,12 +134,13 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     """Refuse a bad run before the script's ``main`` writes its first file; the plan of a good one under HML.
 
     Args:
-        parsed: the script's arguments as its own parser read them.
+        parsed: the script's arguments as its own parser read them; loader workers may be lowered in them.
     """
     own = seams.benchmark_config().clone()
     own.defrost()
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
+    environment.check_run(own, parsed, trains="train" in namespace)
     check_test(own, namespace, script)
     if not own.HML.ENABLED or "train" not in namespace:
         return []

@@ -38,12 +38,8 @@ def data(request, tmp_path_factory):
     return folder
 
 
-COUNTED = pytest.param("apart", marks=pytest.mark.xfail(
-    strict=True, reason="a stage's relations are counted where boxes touch alone"))  # fmt: skip
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["touching", COUNTED], indirect=True)
+@pytest.mark.parametrize("data", ["touching", "apart"], indirect=True)
 def test_the_demo_runs_all_three(data, tmp_path, capsys):
     assert cli.main(["demo", "--data", str(data), "--out", str(tmp_path), "--iterations", "4"]) == 0
     told = capsys.readouterr()

@@ -35,12 +35,12 @@ def mean(values: Sequence[float]) -> float:
 
 
 def at_k(result: Mapping[str, Any], mode: str, key: str) -> dict[int, float]:
-    """{K: value over the whole split} of one metric of ``RecallTable.result_dict``."""
+    """{K: value over the whole split} of one metric of ``RecallTable.result_dict``, without what it does not hold."""
     if key == "accuracy":
-        hits, counts = result[f"{mode}_accuracy_hit"], result[f"{mode}_accuracy_count"]
-        return {k: mean(hits[k]) / mean(counts[k]) for k in KS}
-    values = result[f"{mode}_{key}"]
-    return {k: float(values[k]) if isinstance(values[k], float) else mean(values[k]) for k in KS}
+        hits, counts = (result.get(f"{mode}_accuracy_{what}", {}) for what in ("hit", "count"))
+        return {k: mean(hits[k]) / mean(counts[k]) for k in KS if k in hits and k in counts}
+    values = result.get(f"{mode}_{key}", {})
+    return {k: float(values[k]) if isinstance(values[k], float) else mean(values[k]) for k in KS if k in values}
 
 
 def log_lines(result: Mapping[str, Any], mode: str, predicates: Sequence[str]) -> str:
@@ -63,8 +63,8 @@ def metrics(result: Mapping[str, Any], mode: str, predicates: Sequence[str]) -> 
     """For ``metrics.json``: every metric at K, per predicate too (null: the split has none of it).
 
     Args:
-        result: ``RecallTable.result_dict``, or SGB's file of the same content.
-        predicates: with the background first.
+        result: ``RecallTable.result_dict``, or the file of SGB or a fork; a metric that it lacks is left out.
+        predicates: with the background first; empty if the names are not known: then nothing is given per predicate.
     """
     content: dict[str, Any] = {}
     for key, label, _ in _LINES:
@@ -73,13 +73,25 @@ def metrics(result: Mapping[str, Any], mode: str, predicates: Sequence[str]) -> 
         content.update({f"{label.strip()}@{k}": number(v) for k, v in at_k(result, mode, key).items()})
     content["per_predicate"] = {}
     for key, label in (("mean_recall", "R"), ("ng_mean_recall", "ng-R")):
-        for k in KS:
-            shares = result[f"{mode}_{key}_collect"][k][1:]
+        collected = result.get(f"{mode}_{key}_collect", {})
+        for k in (k for k in KS if k in collected and predicates):
             content["per_predicate"][f"{label}@{k}"] = {
-                name: mean(share) if share else None for name, share in zip(predicates[1:], shares)
+                name: mean(share) if share else None for name, share in zip(predicates[1:], collected[k][1:])
             }
-    content["images_evaluated"] = len(result[f"{mode}_recall"][KS[0]])
+    if f"{mode}_recall" in result:
+        content["images_evaluated"] = max(map(len, result[f"{mode}_recall"].values()), default=0)
     return content
+
+
+def absent_metrics(content: Mapping[str, Any]) -> list[str]:
+    """The metrics that a task has and ``metrics.json`` lacks: ``zR``, or ``zR@20`` where it has it at another K."""
+    absent = []
+    for metric in METRICS:
+        if metric == "A" and content["mode"] == "sgdet":
+            continue
+        lacking = [f"{metric}@{k}" for k in KS if f"{metric}@{k}" not in content]
+        absent += [metric] if len(lacking) == len(KS) else lacking
+    return absent
 
 
 def number(value: float) -> float | None:

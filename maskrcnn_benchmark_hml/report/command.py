@@ -91,7 +91,7 @@ def _write(args: argparse.Namespace, rows: list, content: Any) -> None:
 
 def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
     from .importance import importance_table
-    from .overview import csv_rows, json_entry, metrics_table, predicates_table
+    from .overview import csv_rows, json_entry, metrics_table, notes, predicates_table
     from .runs import load_runs, short_names
 
     runs = load_runs(paths, args.tree)
@@ -104,7 +104,7 @@ def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any
     if importance:
         text += f"\n\nImportance Omega and MR, by stage (docs/metrics.md):\n{importance}"
     rows = [row for run in runs for row in csv_rows(run)]
-    return text, rows, [json_entry(run) for run in runs]
+    return text + notes(runs), rows, [json_entry(run) for run in runs]
 
 
 def _mean_at_k(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:

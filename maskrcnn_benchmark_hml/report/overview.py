@@ -32,6 +32,12 @@ def metrics_table(names: Sequence[str], runs: Sequence[Run]) -> str:
     return format_table(["", *names], rows)
 
 
+def notes(runs: Sequence[Run]) -> str:
+    """What the results are not, or do not hold, one sentence a line, after an empty line; '' if there is none."""
+    lines = [line for run in runs for line in run.notes]
+    return "\n\n" + "\n".join(lines) if lines else ""
+
+
 def _append(rows: list[list[str]], label: str, values: Sequence[float | None]) -> None:
     if any(value is not None for value in values):
         rows.append([label, *(percent([value]) for value in values)])
@@ -42,7 +48,8 @@ def _layers(run: Run) -> dict[tuple[int, int], float | None]:
     if run.tree is None or not run.predicates:
         return {}
     layers = run.tree.layers
-    return {(n, k): value for k in KS for n, value in layer_recall(run.metrics, layers, k).items()}
+    known = [k for k in KS if run.per_predicate(f"R@{k}")]
+    return {(n, k): value for k in known for n, value in layer_recall(run.metrics, layers, k).items()}
 
 
 def predicates_table(names: Sequence[str], runs: Sequence[Run], k: int) -> str:
@@ -65,7 +72,7 @@ def predicates_table(names: Sequence[str], runs: Sequence[Run], k: int) -> str:
 def _common_predicates(runs: Sequence[Run]) -> tuple[str, ...]:
     for run in runs:
         if not run.predicates:
-            raise HMLError(f"{run.path} has no recall of relations; leave it out")
+            raise HMLError(f"{run.path} has no recall per predicate; leave it out")
         if set(run.predicates) != set(runs[0].predicates):
             raise HMLError(f"{runs[0].path} and {run.path} were tested on different predicates; compare like with like")
     return runs[0].predicates
@@ -118,7 +125,10 @@ def mean_at_k(runs: Sequence[Run]) -> dict[str, float]:
     for metric in ("R", "mR"):
         for key in (f"{metric}@{k}" for k in KS):
             for run in runs:
-                if run.metrics.get(key) is None:
+                if key not in run.metrics:
+                    raise HMLError(f"{run.path} has no {key}: its test did not store it; Mean@K needs R and mR at "
+                                   f"{', '.join(map(str, KS))}")  # fmt: skip
+                if run.metrics[key] is None:
                     raise HMLError(f"{run.path} has no {key} (no image with a relation was tested); test it again")
             figures[key] = sum(run.metrics[key] for run in runs) / len(runs)
     figures.update({f"Mean@{k}": (figures[f"R@{k}"] + figures[f"mR@{k}"]) / 2 for k in KS})

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import HMLError
 from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
-from ..metrics.summary import metrics
+from ..metrics.summary import absent_metrics, metrics
 
 TASKS = ("predcls", "sgcls", "sgdet")
 _RESULTS = ("metrics.json", "result_dict.pytorch")
@@ -39,6 +39,27 @@ class Run:
     def per_predicate(self, key: str) -> Mapping[str, float | None]:
         """Of ``R@50`` and the like; empty for a detector's results."""
         return self.metrics.get("per_predicate", {}).get(key, {})
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what the results are not, or do not hold."""
+        said = []
+        if not self.folder.name.endswith("_test") and self.folder.parent.name.startswith("inference"):
+            said.append(f"{self.path}: these are the results on {self.folder.name}, which is no test part.")
+        others = [str(place) for place in _all_results(Path(self.path)) if place != self.folder]
+        if others:
+            said.append(f"{self.path} also has results in {', '.join(others)}; give that folder to see them.")
+        if self.task not in TASKS:
+            return said
+        absent = absent_metrics(self.metrics)
+        if absent:
+            said.append(f"{self.path} has no {', '.join(absent)}: its test did not store them.")
+        if not self.predicates:
+            said.append(
+                f"{self.path}: nothing near the results tells the predicates' names, so there is no recall per "
+                "predicate; give the tree of that vocabulary with --tree FILE."
+            )
+        return said
 
     @property
     def predicates(self) -> tuple[str, ...]:
@@ -88,17 +109,25 @@ def results_folder(path: str) -> Path:
         if place.name not in _RESULTS:
             raise HMLError(f"{path} is no {' or '.join(_RESULTS)}; give the OUTPUT_DIR of a run")
         return place.parent
-    if _has_results(place):
-        return place
-    found = sorted(folder for folder in place.glob("inference/*_test") if _has_results(folder))
+    found = _all_results(place)
+    found = [folder for folder in found if folder.name.endswith("_test")] or found
     if not found:
         raise HMLError(
-            f"{path} has no test results (neither {' nor '.join(_RESULTS)}, there or in inference/*_test); "
+            f"{path} has no test results (neither {' nor '.join(_RESULTS)}, there or in inference*/*); "
             "run tools/relation_test_net.py with that OUTPUT_DIR"
         )
     if len(found) > 1:
-        raise HMLError(f"{path} has the results of {len(found)} datasets; give one of them, such as {found[0]}")
+        datasets = {folder.name for folder in found}
+        several = f"the results of {len(datasets)} datasets" if len(datasets) > 1 else f"{len(found)} tests' results"
+        raise HMLError(f"{path} has {several}; give one of them: {', '.join(map(str, found))}")
     return found[0]
+
+
+def _all_results(place: Path) -> list[Path]:
+    """Folders with results: this one, else those below it where SGB and its forks write (``inference_best/<part>``)."""
+    if place.is_file():
+        return [place.parent]
+    return [place] if _has_results(place) else sorted(f for f in place.glob("inference*/*") if _has_results(f))
 
 
 def _has_results(folder: Path) -> bool:
@@ -133,11 +162,12 @@ def run_tree(folder: Path) -> PredicateTree | None:
 def _from_result_dict(folder: Path, tree: PredicateTree | None) -> Mapping[str, Any]:
     """SGB's own results: its file has numbers per predicate, but no names."""
     task, result = stored_task(folder)
-    names = predicate_names(folder, tree)
-    stored = len(result[f"{task}_mean_recall_list"][100])
-    if stored != len(names) - 1:
+    names = _names_near(folder, tree) or ()
+    collected = result.get(f"{task}_mean_recall_collect", {})
+    stored = max(map(len, collected.values()), default=len(names))
+    if names and stored != len(names):
         raise HMLError(
-            f"{folder / 'result_dict.pytorch'} has {stored} predicates, the names found {len(names) - 1}; "
+            f"{folder / 'result_dict.pytorch'} has {stored - 1} predicates, the names found {len(names) - 1}; "
             "give the tree of that vocabulary with --tree FILE"
         )
     return {"mode": task, **metrics(result, task, names)}
@@ -149,22 +179,34 @@ def stored_task(folder: Path) -> tuple[str, Mapping[str, Any]]:
 
     path = folder / "result_dict.pytorch"
     result = load_stored(path)
-    found = [task for task in TASKS if isinstance(result, dict) and f"{task}_mean_recall_collect" in result]
+    keys = {f"{task}_{key}": task for task in TASKS for key in ("recall", "mean_recall")}
+    found = sorted({task for key, task in keys.items() if isinstance(result, dict) and key in result})
     if len(found) != 1:
         raise HMLError(f"{path} holds no recall of one task; run the test script again")
     return found[0], result
 
 
 def predicate_names(folder: Path, tree: PredicateTree | None) -> tuple[str, ...]:
-    """Background, then the predicates in index order: from the statistics in OUTPUT_DIR, else the tree."""
+    """Background, then the predicates in index order: from the statistics in OUTPUT_DIR, else the tree.
+
+    Raises:
+        HMLError: neither is there.
+    """
+    names = _names_near(folder, tree)
+    if names is None:
+        raise HMLError(
+            f"nothing near {folder} tells the predicates' names (no *_statistics.cache in OUTPUT_DIR); "
+            "give a tree of that vocabulary with --tree FILE"
+        )
+    return names
+
+
+def _names_near(folder: Path, tree: PredicateTree | None) -> tuple[str, ...] | None:
     from .stored import load_stored
 
     for above in folder.absolute().parents[:3]:
         for cache in sorted(above.glob("*_statistics.cache")):
-            return tuple(load_stored(cache)["rel_classes"])
-    if tree is not None:
-        return (BACKGROUND, *tree.predicates)
-    raise HMLError(
-        f"nothing near {folder} tells the predicates' names (no *_statistics.cache in OUTPUT_DIR); "
-        "give a tree of that vocabulary with --tree FILE"
-    )
+            content = load_stored(cache)
+            if isinstance(content, dict) and "rel_classes" in content:
+                return tuple(content["rel_classes"])
+    return None if tree is None else (BACKGROUND, *tree.predicates)

@@ -105,10 +105,16 @@ def run(tmp_path, images) -> Callable[..., Path]:
 
 @pytest.fixture
 def sgb_run(tmp_path, images, monkeypatch) -> Callable[..., Path]:
-    """Writes a run as SGB does: a pickled class of its own, numpy numbers, no metrics.json."""
+    """Writes a run as SGB does: a pickled class of its own, numpy numbers, no metrics.json.
 
-    def write(name: str, mode: str, old_format: bool = False) -> Path:
-        folder = tmp_path / name / "inference" / "some_test"
+    ``lacks``: parts of the names of results that it leaves out; ``into``: the results' folder below OUTPUT_DIR.
+    """
+
+    def write(
+        name: str, mode: str, old_format: bool = False, *, lacks: tuple[str, ...] = (),
+        into: str = "inference/some_test",
+    ) -> Path:
+        folder = tmp_path / name / into
         folder.mkdir(parents=True)
         for module in ("maskrcnn_benchmark", "maskrcnn_benchmark.structures"):
             monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
@@ -138,6 +144,7 @@ def sgb_run(tmp_path, images, monkeypatch) -> Callable[..., Path]:
         torch.save(stored, folder / "eval_results.pytorch", **words)
         result, _ = split_of(mode, made)
         result[f"{mode}_mean_recall"] = {k: np.float64(v) for k, v in result[f"{mode}_mean_recall"].items()}
+        result = {key: value for key, value in result.items() if not any(part in key for part in lacks)}
         torch.save(result, folder / "result_dict.pytorch", **words)
         torch.save({"rel_classes": list(NAMES)}, tmp_path / name / "VG_train_statistics.cache", **words)
         for name_ in ("maskrcnn_benchmark.structures.bounding_box", "maskrcnn_benchmark.structures"):

@@ -90,6 +90,75 @@ def test_results_of_sgb_itself(run, sgb_run, capsys):
     assert code == 0 and "on <- sitting on, parked on" in out
 
 
+#: What the results of a fork lack -> what is said to be missing.
+FORKS = {
+    "CogTree": (("_ng_",), "has no ng-zR, ng-mR: "), "PySGG": (("_ng_zeroshot",), "has no ng-zR: "),
+    "no zero-shot": (("zeroshot",), "has no zR, ng-zR: "), "no accuracy": (("accuracy",), "has no A: "),
+    "mean recall alone": (
+        ("nogc", "accuracy", "zeroshot", "_ng_", "predcls_recall"), "has no R, ng-R, zR, ng-zR, ng-mR, A: "
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_results_of_forks_that_store_less(sgb_run, fork, capsys, tmp_path):
+    lacks, said = FORKS[fork]
+    whole, less = sgb_run("whole", "predcls"), sgb_run("less", "predcls", lacks=lacks)
+    make_tree().save(tmp_path / "tree.json")
+    words = ("--tree", tmp_path / "tree.json", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv")
+    code, out, _ = report(capsys, whole, less, "--per-predicate", *words)
+    assert code == 0 and f"{less} {said}" in out and out.count("did not store them") == 1
+    missing = said.removeprefix("has no ").rstrip(": ").split(", ")
+    for key in ("R@50", "ng-R@20", "zR@100", "mR@50", "ng-mR@100", "ng-zR@20", "A@50", "layer 2 mR@50"):
+        one, two = row(out, key)
+        assert two == ("-" if key.partition("@")[0] in missing else one), key
+    assert row(out, "parked on")[1] == row(out, "parked on")[2]
+    _, entry = json.loads((tmp_path / "a.json").read_text())
+    assert not {f"{name}@50" for name in missing} & set(entry)
+
+
+def test_a_metric_at_some_k_alone(sgb_run, capsys):
+    run = sgb_run("few", "predcls")
+    path = run / "inference/some_test/result_dict.pytorch"
+    result = torch.load(path, weights_only=False)
+    for values in result.values():
+        values.pop(20)
+    torch.save(result, path)
+    code, out, _ = report(capsys, run)
+    assert code == 0 and "has no R@20, ng-R@20" in out and row(out, "mR@50") and "\nR@20" not in out
+    code, _, err = report(capsys, "mean-at-k", run, sgb_run("b", "sgcls"), sgb_run("c", "sgdet"))
+    assert code == 2 and "few has no R@20: its test did not store it" in err
+
+
+def test_results_without_the_predicates_names(sgb_run, capsys):
+    run = sgb_run("nameless", "predcls")
+    (run / "VG_train_statistics.cache").unlink()
+    code, out, _ = report(capsys, run)
+    assert code == 0 and float(row(out, "mR@50")[0]) > 0
+    assert "nothing near the results tells the predicates' names" in out
+    code, _, err = report(capsys, run, "--per-predicate")
+    assert code == 2 and "has no recall per predicate" in err
+    torch.save({"other": 1}, run / "VG_train_statistics.cache")
+    assert report(capsys, run)[1] == out
+
+
+def test_where_forks_and_validation_tests_write(sgb_run, run, capsys):
+    best = sgb_run("best", "predcls", into="inference_best/VG_test")
+    code, out, _ = report(capsys, best)
+    assert code == 0 and row(out, "mR@50") and str(best) not in out
+    val = sgb_run("val", "predcls", into="inference/VG_val")
+    code, out, _ = report(capsys, val)
+    assert code == 0 and row(out, "mR@50") and "these are the results on VG_val, which is no test part" in out
+    both = sgb_run("val", "predcls", into="inference/VG_test")
+    code, out, _ = report(capsys, both)
+    assert code == 0 and f"also has results in {val}/inference/VG_val" in out and "no test part" not in out
+    sgb_run("best", "predcls", into="inference_final/VG_test")
+    code, _, err = report(capsys, best)
+    assert code == 2 and "2 tests' results; give one of them" in err and f"{best}/inference_final/VG_test" in err
+    code, out, _ = report(capsys, best / "inference_final/VG_test", run("ours"))
+    assert code == 0 and "\n\n" not in out.strip()
+
+
 def test_csv_and_json_hold_every_figure(run, tmp_path, capsys):
     two = run("hml", with_tree=True)
     content = json.loads((two / "inference/some_test/metrics.json").read_text())

@@ -232,8 +232,11 @@ class Bundled:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
+        # Not by closing its input: a forked loader worker of another test may hold that pipe open as well.
+        self.process.terminate()
         self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def __call__(self, folder: Path) -> str:
         self.process.stdin.write(json.dumps(paths(folder)) + "\n")

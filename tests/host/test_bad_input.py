@@ -126,7 +126,7 @@ def test_overrides_and_words(tiny_vg, out, tmp_path):
     builder = ["HML.TREE.BUILDER", "frequency", "HML.TREE.OVERRIDES", str(overrides)]
     refused(tiny_vg, out, "flying over", *builder)
     overrides.write_text("{")
-    refused(tiny_vg, out, "overrides.json is no valid JSON", *builder)
+    refused(tiny_vg, out, "overrides.json is not valid JSON at line 1", *builder)
     vectors = tmp_path / "few.vec"
     vectors.write_text("2 3\non 1 0 0\nin 0 1 0\n")
     refused(tiny_vg, out, "vector", "HML.TREE.BUILDER", "clustered", "HML.TREE.VECTORS", str(vectors))

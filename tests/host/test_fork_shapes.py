@@ -66,10 +66,10 @@ def test_a_checkpoint_tagged_with_or_without_its_folder(tmp_path, monkeypatch, w
     written = []
     monkeypatch.setattr(restart, "write_state", lambda whole, state, keep: written.append(whole))
     monkeypatch.setattr(restart, "training_state", lambda driver: {})
-    driver = SimpleNamespace(cfg=SimpleNamespace(HML=SimpleNamespace(KEEP_STATES=2)))
+    driver = SimpleNamespace(cfg=SimpleNamespace(HML=SimpleNamespace(KEEP_STATES=2)), iteration=3)
     restart.checkpointer_class(Base, driver)().save("model_0000003")
     whole = tmp_path / "model_0000003.pth"
-    assert written == [whole] and whole.read_bytes() == b"weights"
+    assert written == [whole] and whole.read_bytes() == b"weights" and driver.saved_iteration == 3
     assert (tmp_path / "last_checkpoint").read_text() == str(whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model_0000003.pth"]
 

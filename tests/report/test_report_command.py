@@ -223,7 +223,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(run, tmp_path, capsys):
     (torn / "inference/some_test/metrics.json").write_text('{"mode": ')
     for words, said in (
         ((tmp_path / "none",), "does not exist"), ((empty,), "has no test results"), ((several,), "of 2 datasets"),
-        ((torn,), "no valid JSON"), ((good, "--tree", tmp_path / "none"), "does not exist"),
+        ((torn,), "metrics.json is cut short"), ((good, "--tree", tmp_path / "none"), "does not exist"),
         (("merged", good), "no predicate tree is known"), ((good, "--task", "sgdet"), "--task belongs to"),
         (("merged", good, "--per-predicate"), "--per-predicate belongs to"),
     ):  # fmt: skip

@@ -42,17 +42,17 @@ def test_the_detector_trains_all_of_itself(make_cfg, make_targets, images):
 
 def test_the_detector_learns_a_picture(make_cfg, make_targets, images):
     model = build_detection_model(make_cfg(DETECTOR))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     targets = make_targets([3, 3])
     first = last = 0.0
-    for _ in range(30):
+    for _ in range(60):
         loss = sum(model(images, targets).values())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         first, last = first or float(loss.detach()), float(loss.detach())
-    assert last < 0.6 * first
+    assert last < 0.2 * first, (first, last)
 
 
 def test_an_image_without_annotations_is_all_background(make_cfg, make_targets, images):

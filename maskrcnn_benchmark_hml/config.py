@@ -208,8 +208,12 @@ def merge_profile(cfg: CfgNode, profile: str) -> None:
     cfg.merge_from_file(str(config_file(f"hml/{profile}.yaml")))
 
 
-def requested_profile(argv: list[str]) -> str:
+def requested_profile(argv: list[str], file: str = "") -> str:
     """The profile that a host command line asks for: the last ``HML.PROFILE`` option, else the config file's.
+
+    Args:
+        argv: the command line.
+        file: its config file, '' for none.
 
     Raises:
         HMLError: the config file is no YAML.
@@ -217,11 +221,9 @@ def requested_profile(argv: list[str]) -> str:
     for at in range(len(argv) - 2, -1, -1):
         if argv[at] == "HML.PROFILE":
             return argv[at + 1]
-    for at, word in enumerate(argv):
-        path = argv[at + 1] if word == "--config-file" and at + 1 < len(argv) else word.partition("--config-file=")[2]
-        if path and Path(path).is_file() and Path(path).suffix != ".py":
-            node = read_config(path).get("HML")
-            return str(node.get("PROFILE", "paper")) if isinstance(node, dict) else "paper"
+    if file and Path(file).is_file() and Path(file).suffix != ".py":
+        node = read_config(file).get("HML")
+        return str(node.get("PROFILE", "paper")) if isinstance(node, dict) else "paper"
     return "paper"
 
 

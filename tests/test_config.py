@@ -72,8 +72,8 @@ def test_profiles_load_and_are_found_in_options_and_files(tmp_path):
         merge_profile(cfg, "best")
     file = tmp_path / "run.yaml"
     file.write_text("HML:\n  PROFILE: released\n")
-    assert config.requested_profile(["--config-file", str(file)]) == "released"
-    assert config.requested_profile(["--config-file", str(file), "HML.PROFILE", "paper"]) == "paper"
+    assert config.requested_profile(["--config-file", str(file)], str(file)) == "released"
+    assert config.requested_profile(["HML.PROFILE", "paper"], str(file)) == "paper"
     assert config.requested_profile([]) == "paper"
 
 

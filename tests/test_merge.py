@@ -30,7 +30,7 @@ def test_a_file_that_holds_no_settings(case, tmp_path):
     path.write_bytes(content)
     for read in (
         lambda: read_config(path), lambda: merge_settings(settings(), str(path), []),
-        lambda: requested_profile(["--config-file", str(path)]),
+        lambda: requested_profile([], str(path)),
     ):  # fmt: skip
         with pytest.raises(HMLError, match=said) as caught:
             read()
@@ -46,7 +46,7 @@ def test_suffixes_folders_and_empty_files(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     assert read_config(tmp_path / "empty.yaml") == {}
     (tmp_path / "hml.yaml").write_text("HML: 3\n")
-    assert requested_profile(["--config-file", str(tmp_path / "hml.yaml")]) == "paper"
+    assert requested_profile([], str(tmp_path / "hml.yaml")) == "paper"
 
 
 @pytest.mark.parametrize(

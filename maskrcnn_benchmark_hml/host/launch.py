@@ -77,7 +77,7 @@ def enter(benchmark: Benchmark) -> None:
 def add_settings(argv: list[str]) -> None:
     """Add the ``HML`` keys to the host's config tree, with the numbers of the profile that is asked for."""
     cfg = add_hml_config(seams.benchmark_config())
-    merge_profile(cfg, requested_profile(argv))
+    merge_profile(cfg, requested_profile(argv, config_file(argv)))
 
 
 def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None:

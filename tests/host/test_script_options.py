@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host import seams
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.host.script_options import config_file, on_parsed
 from maskrcnn_benchmark_hml.resources import embedded_root
@@ -86,6 +87,17 @@ def test_the_config_file_is_found_anywhere():
     assert config_file(["--my-opt", "3", "--config-file", "a.yaml", "K", "1"]) == "a.yaml"
     assert config_file(["--flag", "--config-file=a.yaml"]) == "a.yaml"
     assert config_file(["--config-file"]) == config_file([]) == ""
+
+
+@pytest.mark.parametrize("option", ["--config-file", "--config", "--conf="])
+def test_the_profile_of_a_config_file_acts_however_the_file_is_given(fork, tiny_vg, tmp_path, option):
+    shipped, *rest = run_options(tiny_vg, tmp_path / "out")[4:]
+    file = tmp_path / "run.yaml"
+    file.write_text(Path(shipped).read_text() + "\nHML:\n  PROFILE: released\n")
+    given = [option + str(file)] if option.endswith("=") else [option, str(file)]
+    run_script(str(fork), [*given, *rest], data=str(tiny_vg))
+    numbers = seams.benchmark_config().HML
+    assert (numbers.PROFILE, numbers.FISHER.MODE) == ("released", "ema")
 
 
 def test_one_check_with_the_first_arguments_that_hold_settings():

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -73,7 +74,7 @@ def _load(path: Path) -> Table | None:
         with np.load(path, allow_pickle=False) as content:
             words = json.loads(str(content["words"]))
             return str(content["name"]), {word: i for i, word in enumerate(words)}, content["matrix"]
-    except (OSError, ValueError, KeyError, EOFError):  # none yet, or not whole: read again
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or not whole: read again
         return None
 
 

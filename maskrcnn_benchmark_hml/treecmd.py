@@ -6,19 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from .datasets.layout import TRAIN, VALIDATION
-from .datasets.reader import validation_size
+from .datasets.layout import DICTS_NAME, H5_NAME
+from .datasets.training_labels import read_dataset_counts
 from .errors import HMLError
-from .files import open_h5
 from .method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
 from .method.tree_file import read_json, read_overrides
 from .method.vectors import WordVectors, load_vectors
-
-H5_NAME = "VG-SGG-with-attri.h5"
-DICT_NAME = "VG-SGG-dicts-with-attri.json"
 
 DESCRIPTION = """\
 Builds the predicate tree that decides which predicates each stage of HML learns.
@@ -50,7 +45,7 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", metavar="DIR", help=f"dataset folder with {H5_NAME} and {DICT_NAME}")
+    source.add_argument("--data", metavar="DIR", help=f"dataset folder with {H5_NAME} and {DICTS_NAME}")
     source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts")
     source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree instead of building one")
     parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered")
@@ -139,41 +134,3 @@ def read_counts(path: str | Path) -> tuple[list[str], dict[str, int]]:
     if not isinstance(counts, dict) or not all(isinstance(n, int) for n in counts.values()):
         raise HMLError(f'"counts" in {path} must map each predicate to a whole number; rewrite it')
     return content["predicates"], counts
-
-
-def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
-    """Predicates in index order and their relation counts in the images that training uses of a dataset folder.
-
-    Validation images are not counted: those with split 1, or else, as in SGB, the first training images with relations.
-    The vocabulary file's own ``predicate_count`` is not used: it counts raw Visual Genome.
-
-    Raises:
-        HMLError: a file is missing or cannot be read, or a predicate index outside the vocabulary.
-    """
-    folder = Path(folder)
-    vocabulary = read_json(folder / DICT_NAME, "vocabulary")
-    h5_path = folder / H5_NAME
-    if not h5_path.is_file():
-        raise HMLError(f"{h5_path} does not exist; give a dataset folder (see: hml data --help)")
-    try:
-        names = {int(index): name for index, name in vocabulary["idx_to_predicate"].items()}
-        predicates = [names[index] for index in range(1, len(names) + 1)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise HMLError(f"{folder / DICT_NAME} has no idx_to_predicate numbered from 1; run hml data check") from error
-    try:
-        with open_h5(h5_path) as file:
-            split = file["split"][:]
-            used = (split == TRAIN) & (file["img_to_first_box"][:] >= 0) & (file["img_to_first_rel"][:] >= 0)
-            train = np.flatnonzero(used)
-            if not (split == VALIDATION).any():  # without marked ones the first images are for validation
-                train = train[validation_size(len(train), file.attrs.get("num_val_images")) :]
-            first, last = file["img_to_first_rel"][:][train], file["img_to_last_rel"][:][train]
-            labels = file["predicates"][:].reshape(-1)
-    except KeyError as error:
-        raise HMLError(f"{h5_path} lacks an array ({error}); run hml data check {folder}") from error
-    spans = [labels[low : high + 1] for low, high in zip(first, last)]
-    chosen = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
-    if chosen.size and not 1 <= chosen.min() <= chosen.max() <= len(predicates):
-        raise HMLError(f"{h5_path} has a predicate index outside 1..{len(predicates)}; run hml data check {folder}")
-    tally = np.bincount(chosen, minlength=len(predicates) + 1)
-    return predicates, {name: int(tally[index]) for index, name in enumerate(predicates, 1)}

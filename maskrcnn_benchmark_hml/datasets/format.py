@@ -52,7 +52,7 @@ from .layout import (
     Vocabulary,
     new_dataset_folder,
 )
-from .reader import VGData, read_vg, training_predicate_counts, validation_size
+from .reader import VGData, read_vg, validation_size
 from .writer import write_vg
 
 __all__ = [
@@ -71,7 +71,6 @@ __all__ = [
     "check_vg",
     "new_dataset_folder",
     "read_vg",
-    "training_predicate_counts",
     "validation_size",
     "write_vg",
 ]

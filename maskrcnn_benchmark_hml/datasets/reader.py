@@ -16,7 +16,6 @@ from .layout import (
     H5_NAME,
     IMAGES_NAME,
     MAX_ATTRIBUTES,
-    TRAIN,
     UNREADABLE_VG_IMAGES,
     ImageRecord,
     Vocabulary,
@@ -150,19 +149,6 @@ def corners_inside(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height:
     limits = np.stack([width, height], 1) * (BOX_SCALE / np.maximum(width, height))[:, None]
     limits = limits[np.maximum(box_image, 0)]
     return np.concatenate([np.clip(corners[:, :2], 0, limits), np.clip(corners[:, 2:], 0, limits)], axis=1)
-
-
-def training_predicate_counts(folder: Path | str) -> dict[str, int]:
-    """How often each predicate occurs in the h5 file's training split, in dataset order.
-
-    The ``predicate_count`` of the dicts file is not used: Visual Genome's counts the raw data, in another order.
-    """
-    raw = load_raw(folder)
-    names = read_vocabulary(raw).predicates
-    image_of = rows_to_images(raw["img_to_first_rel"], raw["img_to_last_rel"], len(raw["predicates"]))
-    train = (image_of >= 0) & (raw["split"][image_of] == TRAIN)
-    counts = np.bincount(raw["predicates"][train, 0], minlength=len(names) + 1)
-    return {name: int(counts[i]) for i, name in enumerate(names, 1)}
 
 
 def rows_to_images(first: np.ndarray, last: np.ndarray, rows: int) -> np.ndarray:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from yacs.config import CfgNode
 
 from ..config import add_hml_config, merge_profile
+from ..datasets.layout import DICTS_NAME
 from ..errors import HMLError
 from ..files import read_json
 from ..resources import config_root
 
 if TYPE_CHECKING:
     from ..method.tree import PredicateTree
+    from ..method.vectors import WordVectors
 
 BUILDERS = ("clustered", "frequency")
 HELP = (
@@ -114,11 +116,7 @@ class DataTrees:
             tree.check_vocabulary([BACKGROUND, *names])
             tree = tree.with_layers(layers)
         elif kind == "clustered":
-            from ..method.vectors import load_vectors
-
-            words = {word for name in names for word in name.split()}
-            vectors = load_vectors(str(self.choice.vectors), words=words)
-            tree = build_clustered_tree(names, self.counts, vectors, num_layers=layers)
+            tree = build_clustered_tree(names, self.counts, self.vectors, num_layers=layers)
         else:
             tree = self.frequency_tree(layers)
         check_layers(tree, self.counts)
@@ -170,16 +168,23 @@ class DataTrees:
     @cached_property
     def names(self) -> list[str]:
         """The predicates in index order."""
-        vocabulary = read_json(self.data / "VG-SGG-dicts-with-attri.json")
+        vocabulary = read_json(self.data / DICTS_NAME)
         index = vocabulary["predicate_to_idx"]
         return sorted(index, key=index.__getitem__)
 
     @cached_property
     def counts(self) -> dict[str, int]:
         """Relations per predicate in the training split."""
-        from ..treecmd import read_dataset_counts
+        from ..datasets.training_labels import read_dataset_counts
 
         return read_dataset_counts(self.data)[1]
+
+    @cached_property
+    def vectors(self) -> WordVectors:
+        """The given word vectors, read once for all runs: a tree also names their file's digest, GB to read."""
+        from ..method.vectors import load_vectors
+
+        return load_vectors(str(self.choice.vectors), words={word for name in self.names for word in name.split()})
 
     @cached_property
     def shipped(self) -> PredicateTree | None:

@@ -14,7 +14,6 @@ from maskrcnn_benchmark_hml.datasets.format import (
     H5_NAME,
     check_vg,
     read_vg,
-    training_predicate_counts,
     validation_size,
     write_vg,
 )
@@ -72,13 +71,6 @@ def test_report_counts(small):
     assert report.objects_per_image == pytest.approx(7 / 3)
     assert report.relations_per_image == 2.0
     assert "images with relations" in report.text()
-
-
-def test_training_predicate_counts_come_from_the_h5_file(small):
-    dicts = json.loads((small / DICTS_NAME).read_text())
-    dicts["predicate_count"] = {"on": 999, "wearing": 0}
-    (small / DICTS_NAME).write_text(json.dumps(dicts))
-    assert training_predicate_counts(small) == {"on": 2, "wearing": 2}
 
 
 def test_visual_genomes_broken_pictures_are_skipped(small):

@@ -7,6 +7,7 @@ import pytest
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.experiments import tree_choice
 from maskrcnn_benchmark_hml.experiments.tree_choice import DataTrees, TreeChoice, frequency_boundaries
+from maskrcnn_benchmark_hml.method import vectors
 from maskrcnn_benchmark_hml.method.tree import PredicateTree, build_frequency_tree
 
 from .conftest import make_data
@@ -36,12 +37,15 @@ def test_without_vectors_frequency_decides(tmp_path):
     assert "no shipped tree has these predicates: layered by frequency alone; layer 1: 1 pred" in found.describe(2)
 
 
-def test_with_vectors_meaning_decides(tmp_path):
-    path = tmp_path / "v.txt"
+def test_with_vectors_meaning_decides(tmp_path, monkeypatch):
+    path, digests = tmp_path / "v.txt", []
     path.write_text(VECTORS)
     found = trees(tmp_path, vectors=path)
+    digest = vectors._file_digest
+    monkeypatch.setattr(vectors, "_file_digest", lambda *args: digests.append(args) or digest(*args))
     assert used(found).layers == {"on": 1, "of": 1, "parked on": 2} and found.kind == "clustered"
     assert "clustered by the meaning of words" in found.describe(2)
+    assert len(digests) == 1  # of a file of GB, for a grid of many runs
 
 
 def test_a_predicate_that_training_never_shows_makes_no_layer(tmp_path):

@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
+from maskrcnn_benchmark_hml.datasets.training_labels import read_dataset_counts
 from maskrcnn_benchmark_hml.host import adjust, train
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.method.adjustment import log_prior
-from maskrcnn_benchmark_hml.treecmd import read_dataset_counts
 
 from .conftest import run_options
 

@@ -38,6 +38,11 @@ LOAD_ERRORS = (RuntimeError, EOFError, OSError, ValueError, LookupError, Attribu
                pickle.UnpicklingError, zipfile.BadZipFile, struct.error)
 
 
+def is_local(entry: str) -> bool:
+    """Not an entry of the catalog, a download or a Caffe2 pickle, which hosts load in their own ways."""
+    return not entry.startswith(("catalog://", "http")) and not entry.endswith(".pkl")
+
+
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     """Load a checkpoint's tensors and numbers onto the CPU; no other object is ever built from the file.
 

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from .autocast import cpu_autocast_dtype
+
 logger = logging.getLogger("maskrcnn_benchmark.hml")  # below the benchmark's own logger: the line is in its log.txt
 
 WIDTH = 8
@@ -48,9 +50,8 @@ def in_float32_where_needed(forward: Callable) -> Callable:
     @functools.wraps(forward)
     def run(self: nn.LSTM, input: Any, hx: Any = None) -> Any:
         device = (input.data if isinstance(input, PackedSequence) else input).device
-        if device.type != "cpu" or not torch.is_autocast_cpu_enabled():
-            return forward(self, input, hx)
-        if runs_under_autocast(torch.get_autocast_cpu_dtype()):
+        low = cpu_autocast_dtype() if device.type == "cpu" else None
+        if low is None or runs_under_autocast(low):
             return forward(self, input, hx)
         dtype = self.weight_ih_l0.dtype
         with torch.autocast("cpu", enabled=False):

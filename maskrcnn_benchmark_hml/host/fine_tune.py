@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from yacs.config import CfgNode
 
-from ..compat.checkpoint_file import holds_relation_head, read_checkpoint, weight_names
+from ..compat.checkpoint_file import holds_relation_head, is_local, read_checkpoint, weight_names
 from ..errors import HMLError
 from ..finite import check_weights
 from ..training.stages import Stage
@@ -45,7 +45,7 @@ def start_file(cfg: CfgNode) -> str:
         HMLError: the file cannot be read.
     """
     entry = cfg.MODEL.WEIGHT
-    if entry and _is_path(entry) and Path(entry).is_file() and holds_relation_head(weight_names(entry)):
+    if entry and is_local(entry) and Path(entry).is_file() and holds_relation_head(weight_names(entry)):
         return entry
     return ""
 
@@ -58,14 +58,9 @@ def check_start(cfg: CfgNode) -> None:
     """
     if file := start_file(cfg):
         check_weights(read_checkpoint(file)[0]["model"].items(), f"MODEL.WEIGHT {file}")
-    elif cfg.MODEL.WEIGHT and _is_path(cfg.MODEL.WEIGHT):
+    elif cfg.MODEL.WEIGHT and is_local(cfg.MODEL.WEIGHT):
         what = "holds no relation head" if Path(cfg.MODEL.WEIGHT).is_file() else "is no file here"
         _log.warning("HML: MODEL.WEIGHT %s %s and is left to the benchmark", cfg.MODEL.WEIGHT, what)
-
-
-def _is_path(entry: str) -> bool:
-    """Not an entry of the catalog, a download or a Caffe2 pickle."""
-    return not entry.startswith(("catalog://", "http")) and not entry.endswith(".pkl")
 
 
 def without_start(cfg: CfgNode) -> CfgNode:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from ..compat.checkpoint_file import LOAD_ERRORS, not_loaded, unwrapped_content
+from ..compat.checkpoint_file import LOAD_ERRORS, is_local, not_loaded, unwrapped_content
 from ..errors import HMLError
 from ..finite import check_scores, check_weights
 
@@ -35,12 +35,12 @@ def _checked_checkpointer(base: type) -> type:
             try:
                 loaded = super()._load_file(f)
             except LOAD_ERRORS as error:
-                if isinstance(error, HMLError) or not _is_local(f):
+                if isinstance(error, HMLError) or not is_local(f):
                     raise
                 raise HMLError(
                     f"{not_loaded(f, error)} (named by MODEL.WEIGHT, MODEL.PRETRAINED_DETECTOR_CKPT or last_checkpoint)"
                 ) from error
-            if not _is_local(f):
+            if not is_local(f):
                 return loaded
             plain, notes = unwrapped_content(loaded.get("model", loaded) if isinstance(loaded, dict) else loaded, f)
             if notes:
@@ -52,11 +52,6 @@ def _checked_checkpointer(base: type) -> type:
 
     CheckedCheckpointer.__name__ = CheckedCheckpointer.__qualname__ = base.__name__
     return CheckedCheckpointer
-
-
-def _is_local(f: str) -> bool:
-    """Not an entry of the catalog, a download or a Caffe2 pickle, which hosts load in their own ways."""
-    return not f.startswith(("catalog://", "http")) and not f.endswith(".pkl")
 
 
 def _checked_inference(inference: Callable) -> Callable:
@@ -72,7 +67,7 @@ def _checked_inference(inference: Callable) -> Callable:
 
         def check(module: nn.Module, inputs: tuple, output: Any) -> None:
             for boxes in output if not module.training and isinstance(output, (list, tuple)) else ():
-                check_scores(boxes.extra_fields, f"number {next(images)} of the test", module)
+                check_scores(getattr(boxes, "extra_fields", {}), f"number {next(images)} of the test", module)
 
         handle = model.register_forward_hook(check)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from maskrcnn_benchmark_hml.compat import lstm
 from maskrcnn_benchmark_hml.compat.amp import Amp
+from maskrcnn_benchmark_hml.compat.autocast import cpu_autocast_dtype
 
 pytestmark = pytest.mark.isa
 
@@ -102,3 +104,12 @@ def test_nothing_changes_where_they_run(monkeypatch, caplog):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         forward(module, x := torch.ones(1, 8), None)
     assert calls[0][0] is x and calls[0][1] is None
+
+
+def test_the_type_of_autocast_without_a_name_that_torch_gives_up():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cpu_autocast_dtype() is None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert cpu_autocast_dtype() is torch.bfloat16
+            lstm.in_float32_where_needed(torch.nn.LSTM.forward)(torch.nn.LSTM(4, 4), torch.ones(2, 1, 4))

@@ -89,3 +89,9 @@ def test_training_forwards_are_not_looked_at(script):
     wrap_weights(namespace)
     model.bad = 1
     namespace["inference"](None, model)
+
+
+def test_a_fork_may_return_more_than_boxes(script):
+    model = Model()
+    model.register_forward_hook(lambda module, inputs, output: (output, {"loss": 1.0}))
+    assert len(script.inference(None, model, [1])) == 1

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from maskrcnn_benchmark_hml.compat.autocast import cpu_autocast_dtype
+
 SMALLEST = 1 << 16  # multiplications; below, the call itself takes most of the time
 SWAPPED = 128  # rows up to which oneDNN is faster with a large weight as its first matrix, which it does not repack
 LARGE = 1 << 19  # elements of such a weight
@@ -27,7 +29,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(N, inputs), (outputs, inputs) and (outputs,) -> (N, outputs): ``x @ weight.T + bias``."""
     if not _AVAILABLE or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return F.linear(x, weight, bias)
-    if x.dim() != 2 or len(x) < FEWEST or len(x) * weight.numel() < SMALLEST or torch.is_autocast_cpu_enabled():
+    if x.dim() != 2 or len(x) < FEWEST or len(x) * weight.numel() < SMALLEST or cpu_autocast_dtype():
         return F.linear(x, weight, bias)
     if not (x.is_contiguous() and weight.is_contiguous()):  # parts of a matrix: oneDNN is a hundred times slower
         return F.linear(x, weight, bias)
@@ -48,7 +50,7 @@ class PointwiseConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_cpu_enabled():
+        if x.device.type != "cpu" or x.dtype != torch.float32 or cpu_autocast_dtype():
             return super().forward(x)
         x = x[:, :, :: self.stride[0], :: self.stride[1]]
         batch, channels, height, width = x.shape

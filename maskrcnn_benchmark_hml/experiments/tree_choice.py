@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from yacs.config import CfgNode
 
 from ..config import add_hml_config, merge_profile
-from ..datasets.layout import DICTS_NAME
 from ..errors import HMLError
 from ..files import read_json
 from ..resources import config_root
@@ -168,6 +167,8 @@ class DataTrees:
     @cached_property
     def names(self) -> list[str]:
         """The predicates in index order."""
+        from ..datasets.layout import DICTS_NAME
+
         vocabulary = read_json(self.data / DICTS_NAME)
         index = vocabulary["predicate_to_idx"]
         return sorted(index, key=index.__getitem__)

@@ -11,7 +11,7 @@ from ..config import add_hml_config, merge_profile
 from ..errors import HMLError
 
 BUDGETS = {
-    "paper": "HML's last stage trains as long as a one-stage run; its earlier stages come on top",
+    "paper": "HML's last stage trains as long as a one-stage run; its earlier stages are additional",
     "equal": "every run trains for the same total number of iterations",
 }
 

@@ -50,7 +50,9 @@ def describe(
     metrics = {LABELS[run]: [r.metrics for r in found] for run, found in runs.items()}
     seeds, baseline = summary["seeds"], metrics[LABELS["baseline"]]
     images = baseline[0]["images"]
-    spread = f"mean +- standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no spread"
+    spread = "one seed, so no standard deviation"
+    if len(seeds) > 1:
+        spread = f"mean +- standard deviation over {len(seeds)} seeds"
     before, after = summary["runs"]["baseline"], summary["runs"]["hml"]
     per_layer = {n: sum(layer == n for layer in layers.values()) for n in sorted(set(layers.values()))}
     sizes = ", ".join(f"layer {n}: {count}" for n, count in per_layer.items())
@@ -70,8 +72,8 @@ def describe(
             "The ten predicates whose R@50 changed most, baseline to HML:",
             changes_table(baseline, metrics[LABELS["hml"]], layers),
             "",
-            f"HML against the baseline: mR@50 {_ratio(before['mR@50'], after['mR@50'])}; "
-            f"the price in R@50: {_ratio(before['R@50'], after['R@50'])}.",
+            f"HML compared with the baseline: mR@50 {_ratio(before['mR@50'], after['mR@50'])}; "
+            f"the cost in R@50: {_ratio(before['R@50'], after['R@50'])}.",
         ]
     )
 

@@ -49,7 +49,7 @@ def test_summary_and_table(stubbed, capsys):
     tree = ("Predicate tree: no shipped tree has these predicates: layered by frequency alone; "
             "layer 1: 1 predicates (on); layer 2: 2 predicates (of, parked on).")
     for text in (budget, tree, "R@20", "mR@100", "15.0 +-7.1", "layer 2 @50", "parked on", "7 test images",
-                 "the price in R@50"):
+                 "the cost in R@50"):
         assert text in printed
 
 

@@ -22,15 +22,15 @@ LAUNCHER_FLAG = re.compile(r"--local[-_]rank=\d+$")
 
 EPILOG = """\
 start here:
-  hml demo                        a baseline, a control and HML side by side, in minutes, on data it makes itself
+  hml demo                        compare a baseline, a control and HML on synthetic data, in minutes
   hml run tools/relation_train_net.py --config-file FILE HML.ENABLED True
-                                  your own training command with HML switched on
-  hml COMMAND --help              all about one command
+                                  your own training command with HML enabled
+  hml COMMAND --help              the options of a command
 """
 
 RUN_DESCRIPTION = """\
-Runs a script of the benchmark with the HML.* settings known to it. Everything after SCRIPT goes to the script
-untouched. With HML.ENABLED False, the default, it is the plain script.
+Runs a script of the benchmark with the HML.* settings added to the benchmark's own. Everything after SCRIPT is passed
+to the script unchanged. With HML.ENABLED False, the default, the script runs without HML.
 """
 
 RUN_EPILOG = """\
@@ -64,15 +64,15 @@ class Command:
 
 COMMANDS = (
     Command("run", "run a benchmark script with HML's settings available", "", _RUN_CONTINUES),
-    Command("demo", "train and test a baseline, a control and HML, side by side", "experiments.demo:add_demo_parser",
+    Command("demo", "train, test and compare a baseline, a control and HML", "experiments.demo:add_demo_parser",
             _CONTINUES),
-    Command("experiment", "run a named grid: tables, controls", "experiments.experiment:add_experiment_parser",
+    Command("experiment", "train and test a named grid of runs", "experiments.experiment:add_experiment_parser",
             _CONTINUES),
     Command("tree", "build, print or draw a predicate tree", "treecmd:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "datasets.cli:add_data_parser"),
-    Command("report", "tables of finished runs: metrics, Mean@K, merged recall", "report.command:add_report_parser"),
-    Command("doctor", "will HML run on this checkout, machine and data?", "host.doctor:add_doctor_parser"),
-    Command("patch", "put two lines into a training script, or take them out", "host.patch:add_patch_parser"),
+    Command("report", "print the metrics of finished runs, Mean@K, merged recall", "report.command:add_report_parser"),
+    Command("doctor", "check whether HML will run on this checkout, machine and data", "host.doctor:add_doctor_parser"),
+    Command("patch", "add two lines to a training script, or remove them", "host.patch:add_patch_parser"),
 )
 
 
@@ -105,7 +105,10 @@ def run_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--sgb", metavar="DIR", help="a Scene-Graph-Benchmark.pytorch checkout (default: the embedded benchmark)"
+        "--sgb",
+        metavar="DIR",
+        help="a checkout of Scene-Graph-Benchmark.pytorch or a fork (default: SGB_HOME, else the current folder if it "
+        "is a checkout, else the bundled benchmark)",
     )
     parser.add_argument("--data", metavar="DIR", help="a dataset folder in the VG format (see: hml data --help)")
     parser.add_argument("script", metavar="SCRIPT", help="for instance tools/relation_train_net.py")

@@ -18,10 +18,10 @@ from .method.vectors import WordVectors, load_vectors
 DESCRIPTION = """\
 Builds the predicate tree that decides which predicates each stage of HML learns.
 
-The default builder clusters the predicates by the meaning of their words and puts the most frequent of each group into
-layer 1; `--builder frequency` layers by frequency alone. Counts come from the training images of a dataset folder
-(validation images left out; all relations, whether their boxes touch or not), or from a JSON file:
-{"predicates": [names in index order], "counts": {name: number}}; a tree file will do.
+The default builder clusters the predicates by their word vectors and puts the most frequent predicate of each group
+into layer 1. `--builder frequency` assigns layers by frequency alone. The counts are those of all relations in the
+training images of a dataset folder (without the validation images; also relations whose boxes do not overlap), or they
+are read from a JSON file: {"predicates": [names in index order], "counts": {name: number}}. A tree file also has them.
 """
 
 EPILOG = """\
@@ -46,29 +46,30 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", metavar="DIR", help=f"dataset folder with {H5_NAME} and {DICTS_NAME}")
-    source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts")
-    source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree instead of building one")
+    source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts, or a tree file")
+    source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree")
     parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered")
-    parser.add_argument("--vectors", metavar="FILE", help="GloVe, word2vec, fastText, gensim or torchtext file")
+    parser.add_argument("--vectors", metavar="FILE", help="word vectors: GloVe, word2vec, fastText, gensim, torchtext")
     parser.add_argument(
         "--threshold",
         type=float,
         default=0.70,
-        help="T_SS, cosine similarity that joins a group (default 0.70, for GloVe 840B; GoogleNews .65, GloVe 6B .86)",
+        help="T_SS: the least cosine similarity within a group (default 0.70, for GloVe 840B; for GoogleNews 0.65, "
+        "for GloVe 6B 0.86)",
     )
-    parser.add_argument("--layers", type=int, metavar="K", help="number of layers (default 2, or the shown tree's)")
+    parser.add_argument("--layers", type=int, metavar="K", help="number of layers (default: the shown tree's, else 2)")
     parser.add_argument(
-        "--boundaries", type=int, nargs="+", metavar="RANK", help="frequency builder: ranks where the next layer begins"
+        "--boundaries", type=int, nargs="+", metavar="RANK", help="frequency builder: ranks where the next layers begin"
     )
     parser.add_argument(
         "--actions",
         nargs="*",
         metavar="NAME",
-        help="human actions, put into the last layer if alone in a group (default: the paper's for VG, as far as "
-        "the vocabulary has them; none given: no such rule)",
+        help="human actions; one that is alone in its group goes to the last layer (default: those of the paper's list "
+        "for VG that the vocabulary has; --actions without a name: no such rule)",
     )
     parser.add_argument(
-        "--overrides", metavar="FILE", help='JSON, decided by hand: {"predicate": {"group": "predicate", "layer": 2}}'
+        "--overrides", metavar="FILE", help='JSON, changes by hand: {"predicate": {"group": "predicate", "layer": 2}}'
     )
     parser.add_argument("--skip-words", nargs="+", default=(), metavar="WORD", help="words left out of the mean vector")
     parser.add_argument("--out", metavar="FILE", help="save the tree as JSON")

@@ -9,47 +9,48 @@ from .layout import require_free
 from .mini_vg_grammar import DEFAULT_IMAGES
 
 DESCRIPTION = """\
-A dataset folder is what training reads (HML_DATA or `hml run --data DIR`); docs/data.md describes it:
+Training and tests read a dataset folder (`hml run --data DIR`, or HML_DATA). Its files, described in docs/data.md:
   VG-SGG-with-attri.h5  VG-SGG-dicts-with-attri.json  image_data.json  VG_100K/<image_id>.jpg
 """
 
 EPILOG = """\
 examples:
-  hml data check datasets/vg                      is my Visual Genome folder right, and what does it hold?
-  hml data make-mini-vg datasets/mini_vg          synthetic scenes to try things on, in seconds
+  hml data check datasets/vg                         find the first error in a folder, or count what it contains
+  hml data make-mini-vg datasets/mini_vg             make synthetic scenes, in seconds
   hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset
-  hml data clean datasets/mine datasets/mine_clean   without self-pairs and repeated relations
-  hml data placeholders datasets/mine             pictures drawn from the annotations, to try things without photos
+  hml data clean datasets/mine datasets/mine_clean   copy without self-pairs and repeated relations
+  hml data placeholders datasets/mine                draw the missing pictures from the annotations
 """
 
 CHECK = """\
-Names the first thing that is wrong with a dataset folder (a missing file, key or picture, a wrong index, box or
-relation) in one sentence and exits with 2; otherwise counts images, objects, relations, every predicate, and the
-test split's zero-shot triplets.
+Checks a dataset folder. Reports the first error (a missing file, key or picture, a wrong index, box or relation) in
+one sentence and exits with 2. Without an error, prints the numbers of images, objects and relations, of the relations
+of every predicate, and of the test split's zero-shot triplets.
 """
 
 MINI_VG = """\
 Draws a small synthetic dataset with Visual Genome's vocabulary (150 objects, 50 predicates) and long tail. The fine
 relation of every pair can be seen in the picture; the annotation mostly gives the coarse one. The same number of images
-and seed give the same bytes. It is made up: docs/mini-vg.md tells how. Results on it say nothing about photographs.
+and seed give the same bytes. docs/mini-vg.md describes how it is made. Results on it say nothing about photographs.
 """
 
 VRD = """\
 Converts the JSON annotations of Visual Relationship Detection (Lu et al. 2016). SRC holds annotations_train.json,
 annotations_test.json, train_image_metadata.json, test_image_metadata.json, objects.json and predicates.json.
-Without --photos, one placeholder picture per image is drawn from its boxes and labels. What had to be dropped is named.
+Without --photos, one placeholder picture per image is drawn from its boxes and labels. Dropped annotations are printed.
 """
 
 
 CLEAN = """\
-Writes OUT as DIR without relations of an object with itself and without exact repetitions of a relation, and says how
-many those were. A file without attributes gets the array, filled with none. Pictures are linked, not copied.
+Copies DIR to OUT without relations of an object with itself and without exact repetitions of a relation, and prints how
+many it dropped. If the h5 file has no attributes, the copy gets an attribute array of zeros (no attributes). Pictures
+are linked, not copied.
 """
 
 PLACEHOLDERS = """\
-Draws a picture for every image of DIR whose photograph is missing: its boxes as tinted rectangles with class names, in
-the size that image_data.json gives. Pictures that are there stay. A model trained on placeholders sees labels and
-geometry, not the world.
+Draws a picture for every image of DIR whose photograph is missing: its boxes as coloured rectangles with class names,
+in the size that image_data.json gives. Existing pictures stay unchanged. A model trained on placeholders learns from
+labels and geometry, not from photographs.
 """
 
 
@@ -104,7 +105,7 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     clean = commands.add_parser(
         "clean", help="drop self-pairs and repeated relations", description=CLEAN, formatter_class=style
     )
-    clean.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; it stays as it is")
+    clean.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; it stays unchanged")
     clean.add_argument("out", metavar="OUT", type=Path, help="folder to create")
     _add_force(clean)
     clean.set_defaults(handler=run_clean)
@@ -112,7 +113,7 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     drawn = commands.add_parser(
         "placeholders", help="draw the pictures that are missing", description=PLACEHOLDERS, formatter_class=style
     )
-    drawn.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder, which gets the pictures")
+    drawn.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; the pictures are written into it")
     drawn.set_defaults(handler=run_placeholders)
 
 

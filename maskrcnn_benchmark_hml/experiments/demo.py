@@ -43,15 +43,13 @@ Trains and tests three models and prints one table:
   baseline        one stage, plain cross entropy
   class-balanced  one stage, HML's class-balanced loss alone: the control
   HML             two stages, coarse predicates before fine ones, with CR and MR
-PredCls, the default, needs no detector. For SGCls and SGDet a small one is trained first, once for the folder --out.
-Without --data it makes a mini-VG: small drawn scenes with Visual Genome's vocabulary and long tail
-(see docs/mini-vg.md).
-Finished runs are kept and interrupted ones continued when the same command is given again.
+PredCls, the default, needs no detector. For SGCls and SGDet a small detector is trained first, once for each --out.
+Without --data it makes mini-VG, synthetic scenes with Visual Genome's vocabulary and long tail (docs/mini-vg.md).
+To continue an interrupted demo, give the same command again; finished runs are kept.
 """
 
 EPILOG = """\
-One seed on two quiet cores takes about 3 minutes for PredCls; SGCls and SGDet take more, and train a small detector
-first, once.
+PredCls with one seed takes about 3 minutes on two free cores. SGCls and SGDet take longer.
 """
 
 
@@ -59,7 +57,7 @@ def add_demo_parser(subparsers: Any) -> None:
     """Add ``hml demo`` to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="train and test a baseline, a control and HML, side by side",
+        help="train, test and compare a baseline, a control and HML",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,11 +65,11 @@ def add_demo_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="a dataset folder in the VG format (default: a mini-VG)")
     add(
-        "--out", type=Path, default=Path("outputs/demo"), metavar="DIR", help="where all goes (default: %(default)s)"
+        "--out", type=Path, default=Path("outputs/demo"), metavar="DIR", help="output folder (default: %(default)s)"
     )
     add("--predictor", choices=tuple(PREDICTORS), help="the relation model (default: motifs)")
     add("--task", choices=tuple(TASKS), help="what is given: boxes and labels, boxes, or nothing (default: predcls)")
-    add("--layers", type=int, metavar="K", help="layers of the tree, stages of HML (default: 2, or the tree file's)")
+    add("--layers", type=int, metavar="K", help="number of layers and stages (default: the tree file's, else 2)")
     add("--tree", default="", metavar="WHICH", help=HELP)
     add("--vectors", type=Path, metavar="FILE", help=HELP_VECTORS)
     add(
@@ -80,7 +78,7 @@ def add_demo_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="weights made by tools/detector_pretrain_net.py with configs/demo/detector.yaml (default: trained here)",
     )
-    add("--seeds", type=int, default=1, metavar="N", help="runs of each kind, seeds 0..N-1 (default: 1)")
+    add("--seeds", type=int, default=1, metavar="N", help="number of seeds, 0..N-1 (default: 1)")
     add("--profile", choices=profile_names(), default="paper", help="HML's numeric profile (default: %(default)s)")
     add("--budget", choices=tuple(BUDGETS), default="paper", help=budget_help("paper"))
     add(
@@ -88,10 +86,10 @@ def add_demo_parser(subparsers: Any) -> None:
         type=int,
         default=ITERATIONS,
         metavar="N",
-        help="iterations of a one-stage run; --budget says what HML's stages get (default: %(default)s)",
+        help="iterations of a one-stage run; --budget gives those of HML's stages (default: %(default)s)",
     )
     jobs = min(usable_cores(), len(RUNS))
-    add("--jobs", type=int, default=jobs, metavar="N", help="runs at a time (default here: %(default)s)")
+    add("--jobs", type=int, default=jobs, metavar="N", help="number of parallel runs (default here: %(default)s)")
     add("--config", type=Path, metavar="FILE", help="the benchmark's YAML config (default: the demo's own)")
     parser.set_defaults(handler=run_demo)
 

@@ -31,23 +31,24 @@ from .series import run_cells
 from .tree_choice import HELP, HELP_VECTORS, TreeChoice
 
 DESCRIPTION = """\
-Runs a named grid of training runs and writes its tables and pictures. Every run of a grid is an ordinary `hml run` in a
-folder of its own below DIR/runs; grids that hold the same run share it. --budget says how long HML's stages train.
-Finished runs are kept and interrupted ones continued when the same command is given again.
+Trains and tests a named grid of runs and writes its tables and figures. Each run is an ordinary `hml run` in its own
+folder below DIR/runs (DIR is --out); grids that contain the same run share it.
+To continue an interrupted grid, give the same command again; finished runs are kept.
 
-written into DIR/NAME-DATA-SPLIT/ (its name ends in -paper_budget under --budget paper):
+written into DIR/NAME-DATA-SPLIT/ (with --budget paper: DIR/NAME-DATA-SPLIT-paper_budget/):
   results.csv   one row per run (and tau): settings and recall as fractions; the same seeds give the same file
   results.md    the tables, in percent, mean and standard deviation over seeds
   times.csv     wall time of every run
-  merged.csv    recall with fine predictions folded into their coarse predicate (sec. 4.4)
-  tradeoff*.png, .svg   R@50 against mR@50; further pictures for grids over one setting
+  merged.csv    recall when fine predictions count as their group's coarse predicate (sec. 4.4)
+  tradeoff*.png, .svg   R@50 against mR@50
+  sweep*.png, .svg      recall over one setting, for grids with a `sweep`
 """
 EPILOG = """\
 examples:
   hml experiment list
   hml experiment table2 --data VRD --seeds 1 --quick
-  hml experiment table1 --tasks predcls               the part of it that needs no detector
-  hml experiment policies --data VRD --split val      choose settings without a look at the test images
+  hml experiment table1 --tasks predcls               only the part that needs no detector
+  hml experiment policies --data VRD --split val      choose settings without the test images
   hml experiment my_grid.yaml                         a grid of your own; configs/experiments/ has examples
 """
 
@@ -56,30 +57,31 @@ def add_experiment_parser(subparsers: Any) -> None:
     """Add ``hml experiment`` to the command line."""
     parser = subparsers.add_parser(
         "experiment",
-        help="run a named grid of runs: tables of the paper, controls, trade-off picture",
+        help="train and test a named grid of runs",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("name", nargs="?", default="list", metavar="NAME", help="a grid, its YAML file, or list (the default)")
+    add("name", nargs="?", default="list", metavar="NAME", help="a grid's name or YAML file, or `list` (the default)")
     add("--data", type=Path, metavar="DIR", help="a dataset folder in the VG format (default: a mini-VG)")
-    add("--out", type=Path, default=Path("outputs/experiments"), metavar="DIR", help="default: %(default)s")
-    add("--seeds", type=int, metavar="N", help="runs of each cell, seeds 0..N-1 (default: the grid's)")
-    add("--iterations", type=int, metavar="N", help="training iterations of a one-stage run (default: the grid's)")
+    add("--out", type=Path, default=Path("outputs/experiments"), metavar="DIR",
+        help="output folder (default: %(default)s)")
+    add("--seeds", type=int, metavar="N", help="number of seeds, 0..N-1 (default: the grid's)")
+    add("--iterations", type=int, metavar="N", help="iterations of a one-stage run (default: the grid's)")
     add("--budget", choices=tuple(BUDGETS), default="equal", help=budget_help("equal"))
     add("--tree", default="", metavar="WHICH", help=HELP)
     add("--vectors", type=Path, metavar="FILE", help=HELP_VECTORS)
-    add("--predictors", type=_list, default=(), metavar="A,B", help="these predictors of the grid alone")
-    add("--tasks", type=_list, default=(), metavar="A,B", help="these tasks of the grid alone")
+    add("--predictors", type=_list, default=(), metavar="A,B", help="only these predictors of the grid")
+    add("--tasks", type=_list, default=(), metavar="A,B", help="only these tasks of the grid")
     add("--split", choices=("val", "test"), default="test",
-        help="evaluated images; val is cut from the training images, for choosing settings (default: %(default)s)")
+        help="images to evaluate on; val is a part of the training split (default: %(default)s)")
     add("--profile", choices=profile_names(), default="paper",
-        help="HML's numbers where a cell has none (default: %(default)s)")
-    add("--quick", action="store_true", help="the grid's shorter version, one seed")
+        help="HML's numeric profile where the grid names none (default: %(default)s)")
+    add("--quick", action="store_true", help="the grid's shorter version, with one seed")
     add("--jobs", type=int, default=usable_cores(), metavar="N",
-        help="runs at a time, each on one core, or OMP_NUM_THREADS (default here: %(default)s)")
-    add("--resume", action="store_true", help="as without: finished runs are always kept, interrupted ones continued")
+        help="number of parallel runs; each uses one thread, or OMP_NUM_THREADS (default here: %(default)s)")
+    add("--resume", action="store_true", help="no effect: a repeated command always continues")
     parser.set_defaults(handler=run_experiment)
 
 

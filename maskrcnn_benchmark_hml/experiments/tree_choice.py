@@ -27,7 +27,7 @@ HELP = (
     "HML's predicate tree: a tree file, `clustered` (needs --vectors) or `frequency` (default: the shipped tree of "
     "this vocabulary; without one, clustered if --vectors is given, else frequency)"
 )
-HELP_VECTORS = "word vectors of the clustered tree (threshold 0.70; for another one make the file with hml tree)"
+HELP_VECTORS = "word vectors of the clustered tree (threshold 0.70; hml tree makes trees with other thresholds)"
 _RELEASED_SIZE = 50  # predicates of the vocabulary that RELEASED_BOUNDARIES were made for
 
 

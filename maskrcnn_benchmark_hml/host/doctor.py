@@ -59,13 +59,13 @@ def add_doctor_parser(subparsers: Any) -> None:
     """Add ``hml doctor`` to the command line."""
     parser = subparsers.add_parser(
         "doctor",
-        help="will HML run on this checkout, machine and data?",
-        description="Looks at a Scene-Graph-Benchmark checkout or fork (without importing or running it), at this "
-        "machine's libraries and at the dataset, and says for each point whether it holds and what to do if not. "
+        help="check whether HML will run on this checkout, machine and data",
+        description="Checks a checkout of Scene-Graph-Benchmark or a fork (without importing or running it), this "
+        "machine and the dataset. Prints one line per check and what to do if it fails. "
         "Changes nothing. Exit code 0: HML will run; 1: it will not.",
     )
-    parser.add_argument("--sgb", metavar="DIR", help="the checkout (default: as for hml run)")
-    parser.add_argument("--data", metavar="DIR", help="a dataset folder (default: where the checkout's catalog points)")
+    parser.add_argument("--sgb", metavar="DIR", help="the checkout (default: the one that hml run would use)")
+    parser.add_argument("--data", metavar="DIR", help="a dataset folder (default: the paths in the checkout's catalog)")
     parser.set_defaults(handler=run_doctor)
 
 

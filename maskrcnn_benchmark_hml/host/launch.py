@@ -84,7 +84,7 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     """Wrap a script's ``train``, tests and ``main``, so that ``main`` checks the run first; say what is driven."""
     if "main" not in namespace:
         raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
-    line, plans = f"hml: driving {benchmark.describe()}", []
+    line, plans = f"hml: using {benchmark.describe()}", []
     if not benchmark.embedded:
         wrap_weights(namespace)
     if "train" in namespace:

@@ -47,7 +47,7 @@ class Benchmark:
 
     def describe(self) -> str:
         if self.embedded:
-            return "the embedded benchmark"
+            return "the bundled benchmark"
         return f"the benchmark in {self.root} at commit {self.commit} ({self.found_by})"
 
 

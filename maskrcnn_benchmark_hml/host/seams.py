@@ -48,7 +48,7 @@ class Probe:
 
     def describe(self) -> str:
         total = len(self.found) + len(self.missing) + len(self.missing_optional)
-        text = f"{len(self.found)} of {total} seams found"
+        text = f"{len(self.found)} of {total} hook points found"
         if self.missing_optional:
             text += "; without " + ", ".join(f"{name} ({OPTIONAL_SEAMS[name]})" for name in self.missing_optional)
         return text

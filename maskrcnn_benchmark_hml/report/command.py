@@ -10,19 +10,19 @@ from typing import Any
 from ..errors import HMLError
 
 DESCRIPTION = """\
-Prints what test runs measured, one column per run, in percent. RUN is the OUTPUT_DIR of a run, of this package or of
-SGB itself (or the folder inside it that holds the results, or a metrics.json).
+Prints the test results of runs in percent, one column per run. RUN is the OUTPUT_DIR of a run, either of this package
+or of SGB itself (or the folder inside it that holds the results, or a metrics.json).
 
-  hml report RUN...                  every metric at 20, 50 and 100; by layer where a predicate tree is known;
-                                     and how Omega is spread and MR pulls, where a run stored it
+  hml report RUN...                  every metric at 20, 50 and 100; by layer if a predicate tree is known; the
+                                     distribution of Omega and MR's mean gradient, if a run stored them
   hml report mean-at-k RUN RUN RUN   Mean@K: the mean of R@K and mR@K over PredCls, SGCls and SGDet
-  hml report merged RUN...           how much recall of "on", "has" ... comes back when fine predictions ("parked on")
-                                     count as their group's coarse predicate
+  hml report merged RUN...           how much the recall of coarse predicates ("on", "has", ...) rises when fine
+                                     predictions ("parked on") count as their group's coarse predicate
 """
 
 EPILOG = """\
-The tree is OUTPUT_DIR/hml/tree.json of an HML run, or --tree FILE; a run without one takes that of the other runs.
-What each metric is, and the files that a test writes: docs/metrics.md.
+The tree is --tree FILE, or OUTPUT_DIR/hml/tree.json of an HML run; a run without a tree uses that of the other runs.
+docs/metrics.md defines each metric and lists the files that a test writes.
 
 examples:
   hml report out/baseline out/hml --per-predicate
@@ -45,11 +45,11 @@ def add_report_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("words", nargs="+", metavar="RUN", help="a run, after merged or mean-at-k if that is wanted")
+    add("words", nargs="+", metavar="RUN", help="a run; put merged or mean-at-k before the first one for those tables")
     add("--tree", metavar="FILE", help="predicate tree for all runs")
-    add("--per-predicate", action="store_true", help="recall of every predicate too")
+    add("--per-predicate", action="store_true", help="also print the recall of every predicate")
     add("--k", type=int, choices=(20, 50, 100), default=50, help="K of --per-predicate (default: %(default)s)")
-    add("--task", choices=("predcls", "sgcls", "sgdet"), help="merged: of a run whose files do not tell it")
+    add("--task", choices=("predcls", "sgcls", "sgdet"), help="merged: the task of a run whose files do not contain it")
     add("--csv", metavar="FILE", help="write all metrics as rows: run,task,metric,k,layer,predicate,value")
     add("--json", metavar="FILE", help="write all figures as JSON, one entry per run")
     parser.set_defaults(handler=run_report)

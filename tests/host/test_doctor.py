@@ -51,7 +51,7 @@ def test_all_well(tmp_path, tiny_vg, capsys):
 def test_the_embedded_benchmark_is_well(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, said = doctor(capsys)
-    assert code == 0 and said.startswith("the embedded benchmark\n") and "HML will run" in said
+    assert code == 0 and said.startswith("the bundled benchmark\n") and "HML will run" in said
 
 
 def test_limits_are_no_failure(tmp_path, tiny_vg, capsys):

@@ -65,7 +65,7 @@ def test_the_users_own_command_trains_two_stages(run_patched, tmp_path):
     done = run_patched(*HML)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
-    assert "hml: driving the benchmark in" in text and "the patched script" in text
+    assert "hml: using the benchmark in" in text and "the patched script" in text
     assert len(re.findall(r"HML: stage \d of 2.* ends after", text)) == 2
     assert (tmp_path / "out" / "model_final.pth").is_file()
     again = run_patched(*HML)
@@ -84,7 +84,7 @@ def test_under_both_launchers(run_patched, launcher):
     done = run_patched(*HML, *both, launcher=("-m", launcher, "--nproc_per_node=2", f"--master_port={free_port()}"))
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
-    assert "Using 2 GPUs" in text and text.count("hml: driving") == 1
+    assert "Using 2 GPUs" in text and text.count("hml: using") == 1
 
 
 def test_workers_under_spawn(run_patched, copy):
@@ -114,7 +114,7 @@ def test_hml_run_drives_a_patched_script_as_a_plain_one(copy, mini_vg, tmp_path)
     done = subprocess.run(words, capture_output=True, text=True, env=environ, cwd=tmp_path)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
-    assert text.count("hml: driving") == 1 and len(re.findall(r"HML: stage 2 of 2.* ends after", done.stdout)) == 1
+    assert text.count("hml: using") == 1 and len(re.findall(r"HML: stage 2 of 2.* ends after", done.stdout)) == 1
 
 
 @pytest.mark.skipif(not FORKS, reason="SGB_FORKS names no folder of forks")

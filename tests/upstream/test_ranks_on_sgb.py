@@ -34,7 +34,7 @@ def test_both_launchers(words, tmp_path):
     for launcher in ("launch", "torchrun"):
         files = tmp_path / launcher
         text = train(launcher, files, words(tmp_path / f"out-{launcher}"))
-        assert "Using 2 GPUs" in text and text.count("hml: driving") == 1
+        assert "Using 2 GPUs" in text and text.count("hml: using") == 1
         assert_identical_on_both_ranks(files)
         assert_as_one_rank(tmp_path / "one", files)
 

@@ -21,5 +21,5 @@ def build_detection_model(cfg: CfgNode) -> nn.Module:
     """
     for option in UNSUPPORTED:
         if cfg.MODEL[option]:
-            raise HMLError(f"MODEL.{option} is True, but the embedded benchmark does not have it; set it to False")
+            raise HMLError(f"MODEL.{option} is True, but the bundled benchmark does not have it; set it to False")
     return lookup(META_ARCHITECTURES, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")(cfg)

@@ -136,7 +136,7 @@ def _final_home(name: str, target: Mapping[str, str]) -> str:
     while (end := target.get(passed[-1], passed[-1])) != passed[-1]:
         if end in passed:
             raise HMLError(
-                f"the overrides of {', '.join(map(repr, passed))} lead in a circle; give one its own name as group"
+                f"the overrides of {', '.join(map(repr, passed))} are circular; give one of them its own name as group"
             )
         passed.append(end)
     return passed[-1]

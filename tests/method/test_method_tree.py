@@ -148,7 +148,7 @@ def test_the_order_of_overrides_does_not_matter():
     orders = [dict(order) for order in itertools.permutations(pairs)]
     trees = [toy_tree(overrides=overrides) for overrides in orders]
     assert {tree.groups for tree in trees} == {(("on",), ("above", "ride", "sit on", "park on"))}
-    with pytest.raises(HMLError, match="overrides of 'on', 'above' lead in a circle"):
+    with pytest.raises(HMLError, match="overrides of 'on', 'above' are circular"):
         toy_tree(overrides={"on": "above", "above": "on"})
 
 

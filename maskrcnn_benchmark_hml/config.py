@@ -71,62 +71,63 @@ def _ascending(*, empty: bool = False) -> tuple[str, Callable[[Any], bool]]:
 KEYS: tuple[Key, ...] = tuple(
     Key(name, default, doc, *allowed)
     for name, default, allowed, doc in (
-        ("ENABLED", False, _bool, "train by stages; False leaves the benchmark bit for bit as it is"),
+        ("ENABLED", False, _bool, "train in stages with HML; False gives the benchmark's own results bit for bit"),
         ("PROFILE", "paper", _one_of("paper", "released", "tuned"), "numeric profile: configs/hml/<profile>.yaml"),
         ("SEED", 0, _number(0), "seeds weights, data order, transforms and pair sampling of every step"),
         (
             "CONTROL",
             "",
             _one_of("", "plain", "class_balanced", "oversampled", "last_stage"),
-            "'' = HML; the rest are one-stage controls with all stages' iterations: all labels under plain cross "
-            "entropy ('plain'), under l_new alone ('class_balanced'), or under plain cross entropy with repeated "
-            "images ('oversampled': STAGES.OVERSAMPLE_*, 1, 5, 20 if empty); 'last_stage' = the last stage's data and "
-            "loss alone, without teacher and MR",
+            "'' = HML. The others are one-stage controls with the iterations of all stages together. 'plain': all "
+            "labels, plain cross entropy. 'class_balanced': all labels, l_new. 'oversampled': all labels, plain cross "
+            "entropy, repeated images (STAGES.OVERSAMPLE_*; repeats 1, 5, 20 if empty). 'last_stage': the last "
+            "stage's data and loss, without teacher and MR",
         ),
         # -- predicate tree, eq. 1-2
-        ("TREE.FILE", "", _path, "tree JSON, used even where TREE.BUILDER is set; '' = the tree that TREE.BUILDER "
-         "builds, or without it the shipped tree of this vocabulary"),
-        ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start, from the relations "
-         "that training sees, instead of loading one"),
+        ("TREE.FILE", "", _path, "tree JSON; it has priority over TREE.BUILDER. '' = the tree that TREE.BUILDER "
+         "builds, or without TREE.BUILDER the shipped tree of this vocabulary"),
+        ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start from the relations in "
+         "the training data, instead of loading one"),
         ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (GloVe, word2vec, fastText, gensim, .pt); "
-         "with the frequency builder they form the groups alone"),
-        ("TREE.SKIP_WORDS", (), _names, "words without vector that DWE may leave out (word2vec GoogleNews: of, to)"),
-        ("TREE.ACTIONS", (), _names, "clustered builder: human actions, whose singleton groups go to the last layer; "
-         "empty = the paper's list for VG"),
-        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: cosine similarity that joins a group (rounded to 12 decimals; "
-         "1 = only predicates whose vectors have one direction); belongs to the vectors"),
-        ("TREE.LAYERS", 0, _number(0, 10), "K: number of layers, so of stages; a shipped tree or TREE.FILE's is "
-         "cut anew; 0 = as that tree has it, as TREE.BOUNDARIES gives it, else 2"),
-        ("TREE.BOUNDARIES", (), _ascending(empty=True), "frequency builder: ranks at which the next layer "
-         "begins; empty = 10; 10, 35; or 10, 20, 35 for TREE.LAYERS 2, 3, 4"),
-        ("TREE.OVERRIDES", "", _path, "JSON: predicate -> {group or layer}; the paper's manual pruning, of any tree"),
+         "with the frequency builder they affect only the groups, not the layers"),
+        ("TREE.SKIP_WORDS", (), _names, "words without a vector that DWE may leave out (word2vec GoogleNews: of, to)"),
+        ("TREE.ACTIONS", (), _names, "clustered builder: human actions; one that is alone in its group goes to the "
+         "last layer; empty = the paper's list for VG"),
+        ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: the least cosine similarity within a group; a suitable value "
+         "depends on the word vectors"),
+        ("TREE.LAYERS", 0, _number(0, 10), "K: number of layers, and so of stages. A shipped tree, or that of "
+         "TREE.FILE, gets this number of layers. 0 = the number that the tree or TREE.BOUNDARIES has, else 2"),
+        ("TREE.BOUNDARIES", (), _ascending(empty=True), "frequency builder: ranks at which the next layers begin; "
+         "empty = (10), (10, 35) or (10, 20, 35) for 2, 3 or 4 layers"),
+        ("TREE.OVERRIDES", "", _path, "JSON: predicate -> {group or layer}: the paper's manual pruning; works with "
+         "any tree"),
         # -- stages and their data
         (
             "STAGES.LABELS",
             (),
             _each_of(*POLICIES),
-            "label policy per stage, see below; empty = 'only' for all but the last, 'containing' for the last",
+            "label policy per stage (see below); empty = 'containing' for the last stage, 'only' for the others",
         ),
         ("STAGES.ITERATIONS", (8000, 16000), _integers(1), "iterations per stage; the last number repeats"),
-        ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "the relation head that a stage starts from (paper: "
-         "fresh); 'previous' = all tensors of the previous stage's, also where a detector is given"),
+        ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "initial relation head of a stage. 'fresh' (paper): a "
+         "new one; 'previous': all tensors of the previous stage's head, even if a detector is given"),
         ("STAGES.OVERSAMPLE_RANKS", (40, 45, 50), _ascending(), "frequency ranks up to which each repeat factor holds"),
         (
             "STAGES.OVERSAMPLE_REPEATS",
             (),
             _integers(1, empty=True),
-            "how often an image is repeated by its rarest predicate's rank in stages under 'containing' "
-            "(released code: 1, 5, 20; ranks beyond the last bound take the last factor); empty = never",
+            "under 'containing': how often an image is repeated, by the rank of its rarest predicate (released code: "
+            "1, 5, 20; ranks beyond the last bound use the last factor); empty = never",
         ),
         # -- l_new, eq. 4
         ("LOSS.CLASS_BALANCED", (True,), ("a list of True/False", lambda v: len(v) > 0 and all(isinstance(x, bool)
          for x in v)), "class-balanced loss per stage (False: plain cross entropy); the last entry repeats"),
         ("LOSS.GAMMA", 0.0, ("0, or a number in (0, 1)", lambda v: _is_number(v) and 0 <= v < 1),
          "gamma of eq. 4; 0 = (N-1)/N with N the stage's foreground labels"),
-        ("LOSS.EXPONENT", (1.0,), _numbers(0), "W_i is raised to this power before use (1 = eq. 4, 0 = no balance), "
-         "per stage; the last entry repeats and is that of a one-stage control"),
+        ("LOSS.EXPONENT", (1.0,), _numbers(0), "exponent of W_i per stage (1 = eq. 4, 0 = all classes weigh the same); "
+         "the last entry repeats, and a one-stage control uses it"),
         ("LOSS.BACKGROUND_COUNT", -1, _number(-1), "n_0 of eq. 4; -1 = background pairs sampled in one epoch "
-         "(counted with given boxes, measured with detected ones)"),
+         "(see Notes)"),
         # -- CR, eq. 5
         ("CR.WEIGHT", 1.0, _number(0), "weight of CR; 0 = no teacher is run"),
         ("CR.METRIC", "l2", _one_of("l2", "l1", "ce", "kl"), "distance between the two softmax vectors"),
@@ -135,42 +136,38 @@ KEYS: tuple[Key, ...] = tuple(
         ("CR.REDUCTION", "mean", _one_of("mean", "released"), "mean over pairs, or the released code's sum / (2 C)"),
         # -- Fisher, importance and MR, eq. 6-12
         ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3"),
-        ("MR.MODE", "paper", _one_of("paper", "released", "mean_one", "l2"), "F + Omega raw, the released "
-         "normalisation, the paper's F + Omega divided by its mean, or the control with weight 1 for every parameter "
-         "(plain L2 to theta*). Under 'paper' and 'mean_one' a parameter with Omega_raw = 0 (no step lowered the loss "
-         "by it) has weight 0: its F is dropped too, even if it is above 0"),
-        ("MR.REDUCTION", "mean", _one_of("mean", "sum"), "eq. 12's mean over P, or the sum: then lambda is on the "
-         "scale of a weight decay, and under 'mean_one' and 'l2' a parameter's mean pull is 2 lambda"),
-        ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M more)"),
+        ("MR.MODE", "paper", _one_of("paper", "released", "mean_one", "l2"), "weight of a parameter in MR. "
+         "'paper': F + Omega; 'released': the released code's normalisation; 'mean_one': F + Omega divided by its "
+         "mean; 'l2': 1 for every parameter (a control: plain L2 to theta*). Under 'paper' and 'mean_one' a parameter "
+         "with Omega_raw = 0 (it contributed to a lower loss in no step) has weight 0, even if its F is above 0"),
+        ("MR.REDUCTION", "mean", _one_of("mean", "sum"), "eq. 12's mean over P, or the sum over P. With the sum, "
+         "lambda has the scale of a weight decay: under 'mean_one' and 'l2' MR's gradient per unit of distance to "
+         "theta* is 2 lambda on average"),
+        ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M "
+         "parameters more)"),
         ("FISHER.MODE", "mean", _one_of("mean", "ema"), "eq. 8: running mean; 'ema' as in the released code"),
         ("FISHER.EMA", 0.5, _number(0, 1, above=True), "share of the new square in F under 'ema'"),
-        ("IMPORTANCE.INTERVAL", 1, _number(0), "recorded steps per term of eq. 9. 1 = as printed: the sum over steps "
-         "of ratios, each with that step's contribution, F and displacement. 0 = one term for the whole stage, "
-         "Riemannian Walk's ratio of sums: a parameter that happens to end near its start then outweighs all others "
-         "(measured: 1 to 5 of 3.1 M hold 50 to 90 % of the sum), so that eq. 10's normaliser means nothing. n > 1 = "
-         "one term for every n steps"),
-        ("IMPORTANCE.EFFECTIVE", "parameter", _one_of("parameter", "step"), "how 'if the loss rises in a step, its "
-         "contribution is set to 0' (below eq. 11) is read. 'parameter': each parameter's contribution is clamped at "
-         "0. 'step': besides, no parameter of a step gets a contribution if the sum of -g dtheta over all P is below "
-         "0, that is, if the loss rises in first order (no second forward pass; F takes the step all the same). The "
-         "share of steps so dropped is logged at the stage's end"),
-        ("IMPORTANCE.CONTRIBUTION", "descent", _one_of("descent", "released"), "eq. 11 with its sign repaired, or the "
-         "misprint that the released code follows (it rewards uphill moves)"),
-        ("IMPORTANCE.EPS", 1e-30, _number(1.2e-38, 1), "eps of eq. 9; keep far below F dtheta^2 / 2, which can be "
-         "1e-18. Smaller numbers than 1.2e-38 are 0 in float32"),
+        ("IMPORTANCE.INTERVAL", 1, _number(0), "recorded steps per term of eq. 9: 1 = one term per step, as printed; "
+         "n = one term for every n steps; 0 = one term for the whole stage (see Notes)"),
+        ("IMPORTANCE.EFFECTIVE", "parameter", _one_of("parameter", "step"), "which contributions are set to 0 where "
+         "the loss rises (below eq. 11): those of single parameters, or also those of a whole step (see Notes)"),
+        ("IMPORTANCE.CONTRIBUTION", "descent", _one_of("descent", "released"), "eq. 11 with the corrected sign, or as "
+         "misprinted and released (then steps that raise the loss count as important)"),
+        ("IMPORTANCE.EPS", 1e-30, _number(1.2e-38, 1), "eps of eq. 9; keep it far below F dtheta^2 / 2, which can be "
+         "1e-18. Numbers below 1.2e-38 are 0 in float32"),
         # -- testing
         ("TEST.TAU", (), (_numbers(0)[0] + " (may be empty)", lambda v: all(_is_number(x) and x >= 0 for x in v)),
-         "logit adjustment after training (Menon et al. 2021): each test is also evaluated with tau log prior taken "
-         "from the relation logits, into <test folder>/tau_<tau>/; works with HML.ENABLED False; empty = off"),
-        ("TEST.PRIOR", "foreground", _one_of("foreground", "all"), "'foreground': the predicates' logits among "
-         "themselves, each pair's background probability stays; 'all': the logits of all C classes, the background's "
-         "prior being 1 - POSITIVE_FRACTION"),
+         "logit adjustment after training (Menon et al. 2021): each test is also evaluated with the relation logits "
+         "minus tau log prior, and written to <test folder>/tau_<tau>/; works with HML.ENABLED False; empty = off"),
+        ("TEST.PRIOR", "foreground", _one_of("foreground", "all"), "logits that TEST.TAU adjusts. 'foreground': those "
+         "of the predicates; each pair keeps its background probability. 'all': those of all C classes, with "
+         "1 - POSITIVE_FRACTION as the background's prior"),
         # -- running
         ("VAL_METRIC", "R", _one_of("R", "mR"), "what validation returns to the plateau schedule: R@100 or mR@100"),
-        ("EXTEND", False, _bool, "go on with a last stage that STAGES.ITERATIONS makes longer than that of the run in "
-         "OUTPUT_DIR, finished or not; SOLVER.STEPS, scaled to the new length, act from there on (False: a changed "
-         "length is refused)"),
-        ("KEEP_STATES", 2, _number(1), "how many of the newest resume files are kept beside the checkpoints"),
+        ("EXTEND", False, _bool, "continue the run in OUTPUT_DIR, finished or not, with a longer last stage "
+         "(STAGES.ITERATIONS); SOLVER.STEPS are scaled to the new length from then on. False: a changed length is "
+         "refused"),
+        ("KEEP_STATES", 2, _number(1), "number of resume files to keep, the newest ones"),
     )
 )
 

@@ -4,45 +4,56 @@ from __future__ import annotations
 
 #: Values of HML.STAGES.LABELS.
 POLICIES = {
-    "only": "Images with a relation of the stage's layer, and these labels alone. Pairs that are annotated with other "
-    "predicates are ignored: they are neither foreground nor background and take no place in the pair sampler.",
+    "only": "Images with a relation of the stage's layer, and only these labels. Pairs that are annotated with other "
+    "predicates are ignored: they are neither foreground nor background and the pair sampler does not draw them.",
     "containing": "Images with at least one relation of the stage's layer, with all their labels.",
     "pure_images": "Images all of whose relations are in the stage's layer.",
     "all": "Every training image with a relation, with all its labels, whatever their layer.",
 }
 
 _NOTES = """\
-**Label counts.** The tree at start, eq. 4's n_i, the ranks of oversampling, the prior of `HML.TEST.TAU` and the check
-that no stage is empty all count the relations of the host's own training dataset: validation images are left out, and
-relations whose boxes do not touch count wherever training uses them (in PredCls and SGCls always; in SGDet unless
-`MODEL.ROI_RELATION_HEAD.REQUIRE_BOX_OVERLAP` leaves them out). A pair with several predicates counts for each. The
-frequency bias of the predictors is the host's and still counts touching boxes alone.
+**Label counts.** These are the relations in the host's own training dataset, without the validation images. The tree
+built at start, n_i of eq. 4, the ranks of oversampling, the prior of `HML.TEST.TAU` and the check for empty stages all
+use them. Relations whose boxes do not overlap count if training uses them: in PredCls and SGCls always, in SGDet unless
+`MODEL.ROI_RELATION_HEAD.REQUIRE_BOX_OVERLAP` excludes them. A pair with several predicates counts once for each. The
+frequency bias of the predictors is computed by the host, which counts only overlapping boxes.
 
-**n_0, the background's count.** With given boxes (PredCls, SGCls) it follows from the annotations: per image the pairs
-that the sampler fills up with background. With detected boxes (SGDet) it is measured, because a detector's boxes give
-far fewer pairs than the sampler asks for: the stage's images times the mean number of background pairs per image in the
-batches so far, the current one included, over all processes. After 200 steps it stays; it is in the resume file and
-logged. `HML.LOSS.BACKGROUND_COUNT` sets it by hand.
+**n_0, the background's count.** With given boxes (PredCls, SGCls) it is counted in the annotations: for each image, the
+number of background pairs that the sampler adds. With detected boxes (SGDet) it is measured, because these give far
+fewer pairs than the sampler could take: n_0 is the number of the stage's images times the mean number of background
+pairs per image, over all processes and all batches up to the current one. After 200 steps n_0 is fixed. It is logged
+and stored in the resume file.
 
-**Ignored pairs.** Under `only` the host's sampler is asked for all pairs, then the stage's pairs are drawn by
-`BATCH_SIZE_PER_IMAGE` and `POSITIVE_FRACTION`: pairs that are annotated with other layers' predicates do not use up the
-quota of annotated pairs, and are never background. A fork whose sampler has other attributes for these two sizes loses
-their places; the log says so.
+**Ignored pairs.** Under `only`, the host's sampler first returns all pairs. HML then draws the stage's pairs according
+to `BATCH_SIZE_PER_IMAGE` and `POSITIVE_FRACTION`. So pairs annotated with predicates of other layers do not fill the
+quota of annotated pairs and are never background. If a fork's sampler has other attributes for these two sizes, the
+ignored pairs do take places of the sampled ones, and the log has a line about it.
 
-**The teacher in SGCls and SGDet.** MOTIFS' object decoder runs in training mode in the frozen teacher, as it does in
-the student, and reads the objects' given labels: both must see the same objects. In eval mode it would decode its own
-labels; measured, CR differs by up to 26 % between the two. Dropout is off, and the rest of the teacher is in eval mode.
+**The teacher in SGCls and SGDet.** In the frozen teacher, MOTIFS' object decoder runs in training mode and uses the
+given object labels, as in the student, so that both use the same objects. In eval mode it would decode its own labels;
+CR then differs by up to 26 % (measured). Dropout is off, and the rest of the teacher is in eval mode.
 
-**The tree of `HML.PROFILE released`.** The frequency tree with the ranks [0, 8] and [8, 50] of the released code's
-two-stage run. Another split named for that code is [0, 10] and [10, 50]: `HML.TREE.BOUNDARIES 10`. For the clustered
-tree with the released numbers give `HML.TREE.BUILDER ''` (the shipped tree) or a file.
+**Terms of eq. 9 (`HML.IMPORTANCE.INTERVAL`).** With 1, eq. 9 is computed as printed: a sum over steps of ratios, each
+with that step's contribution, F and displacement. With 0 it is one ratio of sums for the whole stage, as in Riemannian
+Walk. A parameter that happens to end near its initial value then outweighs all others (measured: 1 to 5 of 3.1 M
+parameters hold 50 to 90 % of the sum), and the normalisation of eq. 10 becomes meaningless.
 
-**Overrides.** `{"X": "Y"}` moves X into the group in which Y ends, so the order of the entries does not matter; X's own
-name begins a group. Entries that lead in a circle are refused. A predicate whose rank in its group changes thereby
-gets the layer of that rank; a layer that an override gives has the last word.
+**Steps that raise the loss (`HML.IMPORTANCE.EFFECTIVE`).** The paper says below eq. 11: if the loss rises in a step,
+its contribution is set to 0. With `parameter`, each parameter's contribution is clamped at 0. With `step`, all
+parameters' contributions of a step are also set to 0 if the sum of -g dtheta over all P is below 0, that is, if the
+loss rises to first order. This needs no second forward pass, and F still includes the step. The share of such steps is
+logged at the end of the stage.
 
-**T_SS.** Cosine similarities are rounded to 12 decimals before they are compared, so at `HML.TREE.THRESHOLD 1.0` the
-predicates join whose vectors have the same direction.
+**The tree of `HML.PROFILE released`.** It is the frequency tree with the ranks [0, 8] and [8, 50] of the released
+code's two-stage run. The split [0, 10] and [10, 50] is also cited for that code: `HML.TREE.BOUNDARIES 10`. To use the
+clustered tree with the released values, give `HML.TREE.BUILDER ''` (the shipped tree) or a tree file.
+
+**Overrides.** `{"X": "Y"}` moves X into the group of Y, wherever the other entries move Y, so the order of the entries
+does not matter. `{"X": "X"}` makes X a group of its own. Circular entries are refused. If an override changes a
+predicate's rank in its group, its layer changes accordingly; a layer given by an override has priority.
+
+**T_SS.** Cosine similarities are rounded to 12 decimals before they are compared with the threshold. So
+`HML.TREE.THRESHOLD 1.0` joins exactly the predicates whose vectors have the same direction.
 """
 
 

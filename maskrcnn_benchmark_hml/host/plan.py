@@ -24,7 +24,7 @@ from ..training.trees import one_stage_tree, resolve_tree
 from . import seams
 from . import settings as host_settings
 from .extend import HINT, check_schedule, extension
-from .fine_tune import check_start
+from .fine_tune import check_start, start_file
 from .training_data import aside
 
 #: Host settings that may change between start and resume without changing the result.
@@ -152,6 +152,8 @@ def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
     bound.update(settings(cfg))
     bound["DATASETS.TRAIN"] = host_settings.training_sets(cfg)
     bound["predicate tree"] = tree.digest
+    # The file may have gone or changed since: later stages would then start without its detector.
+    bound["relation head in MODEL.WEIGHT"] = bool(start_file(cfg))
     # The digest stands for the tree's file; the adjustment comes after training.
     for free in ("HML.EXTEND", "HML.KEEP_STATES", "HML.TREE.FILE", "HML.TEST.TAU", "HML.TEST.PRIOR"):
         bound.pop(free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,10 @@ def trained(tiny_vg, tmp_path_factory) -> Path:
 def test_the_first_stage_starts_from_it_and_later_ones_as_init_says(trained, tiny_vg, tmp_path, caplog, init):
     given = torch.load(trained / "plain.pth", weights_only=True)["model"]
     own = heads(trained)[1]  # what a fresh second stage starts from, at this seed
+    file = shutil.copy(trained / "given.pth", tmp_path)
+    words = ["MODEL.WEIGHT", file, "HML.STAGES.INIT", init]
     with caplog.at_level("INFO"):
-        run(tiny_vg, tmp_path / "out", "MODEL.WEIGHT", str(trained / "given.pth"), "HML.STAGES.INIT", init)
+        run(tiny_vg, tmp_path / "out", *words)
     one, two, last = heads(tmp_path / "out")
     assert all(close(v, given[HEAD + n]) for n, v in one.items())
     assert all(close(v, given[n]) for n, v in last.items() if not n.startswith(HEAD))  # the detector, in each stage
@@ -64,6 +67,9 @@ def test_the_first_stage_starts_from_it_and_later_ones_as_init_says(trained, tin
     said = [r.getMessage() for r in caplog.records if "HML: fine-tuning" in r.getMessage()]
     assert "stage 1 of 2 takes the whole model" in said[0]
     assert ("the detector from" if init == "previous" else "the detector and the feature extractors") in said[1]
+    torch.save({"model": {"backbone.w": torch.ones(1)}}, file)  # a resumed run would go on from another start
+    with pytest.raises(HMLError, match="begun with relation head in MODEL.WEIGHT = True, now it is False"):
+        run(tiny_vg, tmp_path / "out", *words)
 
 
 def test_another_relation_head_is_refused(trained, tiny_vg, tmp_path):

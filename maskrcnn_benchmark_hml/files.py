@@ -179,7 +179,8 @@ def _right_format(path: Path, kind: str, error: BaseException | None, wanted: st
             f" (iconv -f {encoding} -t UTF-8 FILE)" if " in " in kind else f" ({reason})"
         )
     how = cut_short(path, kind.split(" in ")[0])
-    if not how and (isinstance(error, EOFError) or re.search(r"truncated|unexpected end|end-of-stream", reason, re.I)):
+    ends_early = re.search(r"truncated|unexpected (end|EOF)|end-of-stream", reason, re.I)
+    if not how and (isinstance(error, EOFError) or ends_early):
         how = reason
     if how:
         return f"is cut short ({how}): what wrote or copied it did not finish; write or copy it again"

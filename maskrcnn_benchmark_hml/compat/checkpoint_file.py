@@ -68,7 +68,7 @@ def weight_names(path: str | Path) -> list[str]:
     """
     try:
         with _numpy_scalars():
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            loaded = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)  # torch 2.1: no Path
     except LOAD_ERRORS:  # files of the format before torch 1.6 cannot be mapped
         return list(read_checkpoint(path)[0]["model"])
     return list(unwrapped_content(loaded, path)[0]["model"])
@@ -85,7 +85,7 @@ def not_loaded(path: str | Path, error: BaseException) -> str:
     if kind == file_formats.PICKLE and not file_formats.cut_short(path, kind):
         return (f"{path} is a plain pickle file (detectron2 and Caffe2 models are), not a torch file; only a file of "
                 "torch.save with the names of this benchmark is read")
-    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    refused = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))  # torch 2.4 and later; earlier
     if isinstance(error, pickle.UnpicklingError) and refused:
         return (f"{path} is not a plain checkpoint of tensors and numbers: it also holds a Python object "
                 f"({refused.group(1)}), which is not built since that could run any code; if you trust the file, write "

@@ -76,10 +76,11 @@ def _how_cut(path: Path) -> str:
         torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise HMLError(f"the statistics cache {why_unreadable(path, error, 'a torch file')}") from error
-    except (EOFError, RuntimeError) as error:  # the end of a legacy file is missing
-        return (str(error).splitlines() or ["it ends too early"])[0]
-    except Exception as error:  # whole, but of types that only the host can load
-        logger.debug("%s: %s", path, error)
+    except Exception as error:
+        # The end of a legacy file is missing; torch 2.1 says so in an error of another kind.
+        if isinstance(error, (EOFError, RuntimeError)) or "unexpected EOF" in str(error):
+            return (str(error).splitlines() or ["it ends too early"])[0]
+        logger.debug("%s: %s", path, error)  # whole, but of types that only the host can load
     return ""
 
 

@@ -187,9 +187,10 @@ def _table(
 def _from_torch(path: Path, kind: str, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
     """(dict word -> row, tensor, dim) of the benchmarks, or torchtext's (words, dict word -> row, tensor, dim)."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=kind == formats.TORCH)
+        # torch 2.1 maps files that are named by a string alone.
+        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=kind == formats.TORCH)
     except pickle.UnpicklingError as error:
-        if not cut_short(path, kind) and "weights" in str(error).lower():
+        if not cut_short(path, kind) and "weights" in str(error).lower() and "unexpected EOF" not in str(error):
             raise HMLError(
                 f"{path} holds objects that only code could make again, so it is not read; save (word -> row, tensor, "
                 "dim) with torch.save, or use the text file"

@@ -204,7 +204,7 @@ def predicate_names(folder: Path, tree: PredicateTree | None) -> tuple[str, ...]
 def _names_near(folder: Path, tree: PredicateTree | None) -> tuple[str, ...] | None:
     from .stored import load_stored
 
-    for above in folder.absolute().parents[:3]:
+    for above in list(folder.absolute().parents)[:3]:  # Python 3.9 takes no slice of them
         for cache in sorted(above.glob("*_statistics.cache")):
             content = load_stored(cache)
             if isinstance(content, dict) and "rel_classes" in content:

@@ -74,10 +74,11 @@ def load_stored(path: str | Path) -> Any:
         Unpickler=_Unpickler, load=lambda file, **words: _Unpickler(file, **words).load(), __name__="stored"
     )
     try:
-        # Files of torch < 1.6 are no zip archives and cannot be mapped.
+        # Files of torch < 1.6 are no zip archives and cannot be mapped; torch 2.1 maps what a string names.
         return torch.load(
-            path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipfile.is_zipfile(path) or None
-        )
+            str(path), map_location="cpu", pickle_module=module, weights_only=False,
+            mmap=zipfile.is_zipfile(path) or None,
+        )  # fmt: skip
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HMLError(f"{path} cannot be read as results ({reason}); run the test script again") from error

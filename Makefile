@@ -13,15 +13,15 @@ PARALLEL := -n auto --dist worksteal
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      train and test a baseline, a control and HML on a small data set made on the spot (minutes)"
+	@echo "make demo      train and test a baseline, a control and HML on a small synthetic data set (minutes)"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, all of them"
-	@echo "make test-isa  those that depend on the processor's instruction set, as on one without AVX"
+	@echo "make test-isa  the tests that depend on the processor's instruction set, run as on one without AVX"
 	@echo "make lint      ruff"
 	@echo "make clean     remove outputs, caches and .venv"
 	@echo
 	@echo "The first command installs into $(VENV): 5.8 GB on Linux, 2 to 15 minutes. An interpreter that already has torch"
-	@echo "and torchvision (PyPI, conda, a virtual environment) serves with SYSTEM_TORCH=1; then it is 0.6 GB at most:"
+	@echo "and torchvision (PyPI, conda, a virtual environment) can be used with SYSTEM_TORCH=1; this then takes 0.6 GB at most:"
 	@echo "  make demo PYTHON=PATH/TO/python SYSTEM_TORCH=1"
 	@echo
 	@echo "ARGS='...' is passed on, e.g.  make demo ARGS='--seeds 3'  or  make test ARGS='tests/method -x'"

@@ -72,9 +72,9 @@ def shown(line: str) -> str | None:
     download = re.match(r"Downloading (\S+?)-[\d.]+\S*\.(?:whl|tar\.gz)\S* \((\d+(?:\.\d+)?) (MB|GB)\)", line)
     if download:
         name, size, unit = download.groups()
-        return f"  fetching {name}, {size} {unit}" if unit == "GB" or float(size) >= SHOWN_MB else None
+        return f"  downloading {name}, {size} {unit}" if unit == "GB" or float(size) >= SHOWN_MB else None
     if line.startswith("Installing collected packages:"):
-        return f"  installing {line.count(',') + 1} packages (minutes on a slow disk)"
+        return f"  installing {line.count(',') + 1} packages (this can take minutes on a slow disk)"
     return f"  {line}" if line.startswith(("ERROR", "WARNING")) else None
 
 
@@ -101,20 +101,21 @@ def run_pip(folder: Path, *words: str) -> int:
 def announce(folder: Path, system_torch: bool) -> None:
     """Say beforehand how much is installed, and stop if there is no room for it."""
     if (folder / "bin" / "python").exists():
-        print(f"Bringing {folder} up to date.", flush=True)
+        print(f"Updating {folder}.", flush=True)
         return
     needed = SIZE_WITHOUT_TORCH if system_torch else SIZE
     free = shutil.disk_usage(folder.parent).free / 1e9
     if free < needed:
-        sys.exit(f"{folder} needs {needed} GB, {free:.1f} GB are free in {folder.parent}; make room or move this tree")
+        sys.exit(f"{folder} needs {needed} GB, but {folder.parent} has {free:.1f} GB free; free some space, or move "
+                 "this repository to another disk")  # fmt: skip
     if system_torch:
-        print(f"Installing into {folder}, once: about {needed} GB at most; torch is that of {sys.executable}.")
+        print(f"Installing into {folder} (only once): at most about {needed} GB, with the torch of {sys.executable}.")
     else:
-        print(f"Installing into {folder}, once: {needed} GB on Linux, 4.1 GB of it CUDA libraries in torch's package.")
-        print("This takes 2 to 15 minutes, most of it fetching.", end=" ")
-        print("Nothing large is fetched with PYTHON=INTERPRETER SYSTEM_TORCH=1, for an interpreter that has torch.")
+        print(f"Installing into {folder} (only once): {needed} GB on Linux, 4.1 GB of them CUDA libraries.")
+        print("This takes 2 to 15 minutes, mostly for downloads.", end=" ")
+        print("With PYTHON=INTERPRETER SYSTEM_TORCH=1, make uses an interpreter's torch and downloads nothing large.")
         if missing_torch() is None:
-            print(f"{sys.executable} has it: make SYSTEM_TORCH=1 ...")
+            print(f"{sys.executable} has torch: make SYSTEM_TORCH=1 ...")
     sys.stdout.flush()
 
 
@@ -125,7 +126,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.venv.absolute()
     if options.system_torch and missing_torch():
-        sys.exit(f"SYSTEM_TORCH=1: {sys.executable} cannot serve, {missing_torch()}; choose another with PYTHON=...")
+        sys.exit(f"SYSTEM_TORCH=1: {sys.executable} cannot be used, {missing_torch()}; give another with PYTHON=...")
     announce(folder, options.system_torch)
     make_venv(folder, options.system_torch)
     return install(folder)

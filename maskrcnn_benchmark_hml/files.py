@@ -153,7 +153,7 @@ def _from_content(path: Path, kind: str, error: BaseException | None, wanted: st
     plain = kind.split(" in ")[0]
     if kind in (formats.EMPTY, formats.ZEROS):
         what = "is empty (0 bytes)" if kind == formats.EMPTY else "holds zero bytes only"
-        return f"{what}: what wrote or copied it did not finish; write or copy it again"
+        return f"{what}: the program that wrote or copied it did not finish; write or copy it again"
     if plain == formats.HTML:
         return f"is an HTML page (a download's login or error page?), not {wanted}; download the file itself"
     if kind == formats.LFS:
@@ -163,10 +163,10 @@ def _from_content(path: Path, kind: str, error: BaseException | None, wanted: st
     if kind in _UNPACK:
         how = cut_short(path, kind) or (str(error) if isinstance(error, EOFError) else "")
         if how:
-            return f"is {kind} and cut short ({how}): what wrote or copied it did not finish; write or copy it again"
+            return f"is {kind} and cut short ({how}): writing or copying it did not finish; write or copy it again"
         inside = describe_inside(path, kind)
         around = f" (in it: {inside})" if inside else ""
-        return f"is {kind}{around}, not {wanted}; unpack it ({_UNPACK[kind]} FILE) and use what comes out"
+        return f"is {kind}{around}, not {wanted}; unpack it ({_UNPACK[kind]} FILE) and give the unpacked file"
     return f"is {kind}, not {wanted}; name the right file"
 
 
@@ -183,7 +183,7 @@ def _right_format(path: Path, kind: str, error: BaseException | None, wanted: st
     if not how and (isinstance(error, EOFError) or ends_early):
         how = reason
     if how:
-        return f"is cut short ({how}): what wrote or copied it did not finish; write or copy it again"
+        return f"is cut short ({how}): writing or copying it did not finish; write or copy it again"
     if isinstance(error, json.JSONDecodeError):
         return f"is not valid JSON at line {error.lineno} column {error.colno} ({error.msg}); correct it there"
     if kind == formats.TEXT:

@@ -34,7 +34,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         line = f" at line {where.line + 1}" if where else ""
         raise HMLError(f"{path} is not valid YAML{line}; correct it or give another --config-file") from error
     except UnicodeDecodeError as error:
-        raise HMLError(f"{path} is no text file in UTF-8; give a YAML file of settings to --config-file") from error
+        raise HMLError(f"{path} is not a text file in UTF-8; give a YAML file of settings to --config-file") from error
     except OSError as error:
         raise HMLError(f"{path} cannot be read ({error.strerror}); give a readable YAML file") from error
     if content is None:
@@ -69,7 +69,7 @@ def merge_settings(
         except _MISFITS as error:
             raise HMLError(f"{file}: {_reason(error, cfg, defaults)}") from error
     if len(options) % 2:
-        raise HMLError(f"options come as KEY VALUE pairs, but {options[-1]} has no partner; add its value")
+        raise HMLError(f"options come as KEY VALUE pairs, but {options[-1]} has no value; add it")
     try:
         cfg.merge_from_list(list(options))
     except _MISFITS as error:

@@ -10,10 +10,10 @@ from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.merge import merge_settings, read_config
 
 NO_SETTINGS = {
-    "binary": (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "no text file in UTF-8"),
+    "binary": (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "not a text file in UTF-8"),
     "zeros": (b"\x00\x00", "not valid YAML"),
     "broken": (b"SOLVER:\n  A: [1\nB: 2\n", "not valid YAML at line 3"),
-    "GBK": ("# 训练\nSOLVER: {}\n".encode("gbk"), "no text file in UTF-8"),
+    "GBK": ("# 训练\nSOLVER: {}\n".encode("gbk"), "not a text file in UTF-8"),
     "list": (b"- SOLVER\n- MODEL\n", "holds a list and no settings"),
     "scalar": (b"just words", "holds a single value and no settings"),
 }
@@ -53,7 +53,7 @@ def test_suffixes_folders_and_empty_files(tmp_path):
     ("options", "said"),
     [
         (["SOLVER.BASE_LRR", "1"], "no key SOLVER.BASE_LRR; did you mean SOLVER.BASE_LR?"),
-        (["OUTPUT_DIR", "a", "SOLVER.BASE_LR"], "SOLVER.BASE_LR has no partner"),
+        (["OUTPUT_DIR", "a", "SOLVER.BASE_LR"], "SOLVER.BASE_LR has no value"),
         (["SOLVER.BASE_LR", "fast"], "see the list for the keys and their types"),
         (["SOLVER.BASE_LR.X", "1"], "command line: "), (["SOLVER", "1"], "command line: "),
         (["XYZZY", "1"], "no key XYZZY; the list lists all keys"),

@@ -83,13 +83,13 @@ def not_loaded(path: str | Path, error: BaseException) -> str:
         return (f"{path} is a safetensors file, not a torch file; convert it: python -c \"import torch, "
                 f"safetensors.torch as s; torch.save({{'model': s.load_file('{path}')}}, 'weights.pth')\"")
     if kind == file_formats.PICKLE and not file_formats.cut_short(path, kind):
-        return (f"{path} is a plain pickle file (detectron2 and Caffe2 models are), not a torch file; only a file of "
-                "torch.save with the names of this benchmark is read")
+        return (f"{path} is a plain pickle file (as detectron2 and Caffe2 models are), not a torch file; give a file "
+                "that was saved by torch.save and has this benchmark's parameter names")
     refused = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))  # torch 2.4 and later; earlier
     if isinstance(error, pickle.UnpicklingError) and refused:
         return (f"{path} is not a plain checkpoint of tensors and numbers: it also holds a Python object "
-                f"({refused.group(1)}), which is not built since that could run any code; if you trust the file, write "
-                f"its weights alone: python -c \"import torch; c = torch.load('{path}', map_location='cpu', "
+                f"({refused.group(1)}), which is not loaded because it could run code; if you trust the file, save "
+                f"only its weights: python -c \"import torch; c = torch.load('{path}', map_location='cpu', "
                 "weights_only=False); torch.save({'model': c['model']}, 'weights.pth')\"")
     return why_unreadable(path, error, "a torch file")
 
@@ -132,7 +132,7 @@ def plain_names(given: Iterable[str]) -> tuple[dict[str, str], list[str]]:
         count = sum(without[old] != names[old] for old in names)
         if count and len(set(without.values())) == len(without):
             names = without
-            notes.append(f"{word}. is left out of {count} names")
+            notes.append(f"{word}. is removed from {count} names")
     if not any(new.startswith(_TOP) for new in names.values()):
         starts = Counter(
             found.group(1) for new in names.values() if (found := re.match(r"(.*?\.)(?:backbone|rpn|roi_heads)\.", new))
@@ -141,7 +141,7 @@ def plain_names(given: Iterable[str]) -> tuple[dict[str, str], list[str]]:
             (prefix, count), = starts.most_common(1)
             unused = f", {len(names) - count} others are not used" if len(names) > count else ""
             names = {old: new[len(prefix):] for old, new in names.items() if new.startswith(prefix)}
-            notes.append(f"{prefix} is left out of {count} names{unused}")
+            notes.append(f"{prefix} is removed from {count} names{unused}")
     return names, notes
 
 

@@ -120,7 +120,7 @@ def _say_what_becomes_of_split_1(dataset: Any, split: np.ndarray, roidb_file: st
     if not marked or used is None or len(used) != len(split) or (split[used] == VALIDATION).any():
         return  # no such image, a fork that numbers its images otherwise, or one that validates on them (IETrans)
     logger.warning(
-        "%d images of %s have split 1 (validation): this benchmark uses them nowhere, it validates on the first %d "
+        "%d images of %s have split 1 (validation): this benchmark does not use them; it validates on the first %d "
         "training images with relations; set their split to 0 to train on them",
         marked, roidb_file, int(np.count_nonzero(used)),
     )  # fmt: skip

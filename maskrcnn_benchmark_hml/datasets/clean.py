@@ -39,7 +39,7 @@ class CleanReport:
             f"dropped: {self.self_pairs:,} relations of an object with itself, {self.repeats:,} repeated relations",
             f"kept: {self.relations:,} relations; images left without one: {self.emptied:,}",
         ]
-        return [*out, "attributes: not in the source; filled with none"] if self.attributes_added else out
+        return [*out, "attributes: not in the source; added as zeros (no attributes)"] if self.attributes_added else out
 
 
 def clean_vg(source: Path | str, out: Path | str, *, force: bool = False) -> CleanReport:

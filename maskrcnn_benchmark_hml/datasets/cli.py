@@ -173,6 +173,6 @@ def run_placeholders(args: argparse.Namespace) -> int:
     from .placeholder import fill_placeholders
 
     drawn, present = fill_placeholders(args.dir)
-    print(f"{drawn:,} placeholder pictures drawn, {present:,} pictures were there")
+    print(f"{drawn:,} placeholder pictures drawn, {present:,} pictures already existed")
     print(f"next: hml data check {args.dir}")
     return 0

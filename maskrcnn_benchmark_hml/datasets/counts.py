@@ -78,7 +78,7 @@ class Report:
             return f"validation: the first {self.validation:,} training images with relations"
         return (
             f"validation: the {self.validation:,} images with split 1 that have relations"
-            " (Scene-Graph-Benchmark.pytorch itself uses them nowhere and validates on the first training images)"
+            " (Scene-Graph-Benchmark.pytorch itself does not use them and validates on the first training images)"
         )
 
 

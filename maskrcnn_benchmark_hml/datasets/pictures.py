@@ -70,7 +70,9 @@ def _names(folder: str | Path) -> dict[str, str]:
             "(hml run --data DIR)"
         ) from error
     except OSError as error:
-        raise HMLError(f"the picture folder {folder} cannot be read ({error.strerror}); correct its rights") from error
+        raise HMLError(
+            f"the picture folder {folder} cannot be read ({error.strerror}); correct its permissions"
+        ) from error
 
 
 @functools.lru_cache(maxsize=8)
@@ -98,7 +100,7 @@ def open_picture(path: str | Path, load: bool = True) -> Image.Image:
             picture.load()
         return picture
     except Image.DecompressionBombError as error:
-        raise HMLError(f"the picture {path} has more pixels than are read ({error}); make it smaller") from error
+        raise HMLError(f"the picture {path} has more pixels than PIL reads ({error}); make it smaller") from error
     # PIL raises SyntaxError and ValueError for some broken files, OSError for the others.
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise HMLError(f"the picture {why_unreadable(path, error, 'a picture')}") from error

@@ -58,7 +58,9 @@ def fill_placeholders(folder: Path | str) -> tuple[int, int]:
     try:
         photos.mkdir(exist_ok=True)
     except OSError as error:
-        raise HMLError(f"the folder {photos} cannot be made ({error.strerror}); name a folder of yours") from error
+        raise HMLError(
+            f"the folder {photos} cannot be made ({error.strerror}); give a dataset folder that you can write to"
+        ) from error
     present = {Path(name).stem for name in os.listdir(photos)}
     missing = [i for i, entry in enumerate(raw.images) if str(entry["image_id"]) not in present]
     corners = stored_corners(raw["boxes_1024"])

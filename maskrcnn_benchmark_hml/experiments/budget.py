@@ -39,7 +39,7 @@ def equal_lengths(total: int, shares: Sequence[int]) -> tuple[int, ...]:
         HMLError: no stage, or too few iterations.
     """
     if not shares:
-        raise HMLError("the number of layers is 0; there is at least one")
+        raise HMLError("the number of layers is 0; give at least one")
     first = [max(total * share // sum(shares), 1) for share in shares[:-1]]
     if total <= sum(first):
         raise HMLError(f"{total} iterations are too few for {len(shares)} stages; give at least one for each")

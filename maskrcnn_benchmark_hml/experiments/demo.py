@@ -248,7 +248,7 @@ def run_demo(args: argparse.Namespace) -> int:
     )
     write_json(demo.out / "summary.json", summary)
     print(describe(runs, layers, summary, facts))
-    print(f"\nWritten: {demo.out / 'summary.json'} (in it fractions, not percent). Each run's folder is beside it.")
+    print(f"\nWritten: {demo.out / 'summary.json'} (fractions, not percent). The runs' folders are beside it.")
     return 0
 
 

@@ -66,7 +66,7 @@ def describe(
             "",
             runs_table(metrics),
             "",
-            f"Mean recall by layer of the predicate tree ({sizes} predicates), of those in the test images:",
+            f"Mean recall by layer of the predicate tree ({sizes} predicates), over the predicates in the test images:",
             layers_table(metrics, layers),
             "",
             "The ten predicates whose R@50 changed most, baseline to HML:",

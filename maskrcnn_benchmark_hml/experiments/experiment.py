@@ -205,7 +205,7 @@ def _folding_tree(options: Options) -> PredicateTree | None:
     tree = options.trees.tree(2) if options.trees.kind != "file" else PredicateTree.load(options.tree.which)
     if any(len(group) > 1 for group in tree.groups):
         return tree
-    print("hml: the predicate tree has no groups of like predicates, so merged recall is left out", file=sys.stderr)
+    print("hml: the predicate tree has no groups of similar predicates, so merged recall is left out", file=sys.stderr)
     return None
 
 
@@ -218,7 +218,7 @@ def described_budget(grid: Grid, options: Options) -> str:
 
 def described_tree(options: Options) -> str:
     """The tree of the HML runs of which neither the cell nor its profile has another."""
-    return f"{options.trees.describe(2)[:-1]}; where neither the cell nor its profile has another."
+    return f"{options.trees.describe(2)[:-1]}; used where neither the grid nor the profile has another tree."
 
 
 def _page(
@@ -233,9 +233,9 @@ def _page(
         f"# {grid.title}",
         f"`{command}`",
         f"{images} {part} images; seeds {', '.join(map(str, seeds))}; "
-        f"profile {options.profile} where a cell has none; version {__version__}. Recall in percent"
+        f"profile {options.profile} where the grid names none; version {__version__}. Recall in percent"
         + (", mean +- standard deviation over seeds" if len(seeds) > 1 else "") + "; Mean@50 is the mean of R@50 and "
-        "mR@50. Minutes are wall time of training and test, with other runs beside it.",
+        "mR@50. Minutes are wall time of training and test, with other runs in parallel.",
         described_budget(grid, options),
         described_tree(options),
     ]

@@ -47,7 +47,7 @@ class TreeChoice:
         if self.which not in ("", *BUILDERS) and not Path(self.which).is_file():
             raise HMLError(f"--tree is {self.which!r}; give an existing tree file, clustered or frequency")
         if self.vectors is not None and not self.vectors.is_file():
-            raise HMLError(f"there are no word vectors {self.vectors}; give an existing file to --vectors")
+            raise HMLError(f"the word vectors {self.vectors} do not exist; give an existing file to --vectors")
         self.load()
 
     def load(self) -> PredicateTree | None:
@@ -158,7 +158,7 @@ class DataTrees:
         said = {
             "shipped": "the shipped one of this vocabulary",
             "file": self.choice.which,
-            "clustered": f"clustered by the meaning of words ({self.choice.vectors}, threshold 0.70)",
+            "clustered": f"clustered by word vectors ({self.choice.vectors}, threshold 0.70)",
             "frequency": "layered by frequency alone",
         }[self.kind]
         reason = "" if self.choice.which or self.shipped else "no shipped tree has these predicates: "

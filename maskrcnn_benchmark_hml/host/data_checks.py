@@ -153,7 +153,7 @@ def three_causes(places: Places) -> Iterator[Finding]:
         return
     except (ValueError, KeyError, TypeError) as error:
         yield Finding("108073: files", BREAKS, f"{places.image_file} lists no image_id for an entry, or "
-                      f"{places.roidb_file} has no array 'split' ({error!r}); use Visual Genome's files or their like")
+                      f"{places.roidb_file} has no array 'split' ({error!r}); use files in Visual Genome's format")
         return
     usable = [number for number in listed if number not in UNREADABLE_VG_IMAGES]
     fits = annotated in (len(usable), len(listed))
@@ -173,9 +173,9 @@ def three_causes(places: Places) -> Iterator[Finding]:
     first = f"; the first is {missing[0]}.jpg" if missing else ""
     other = instead_of(places.img_dir, missing[0]) if missing else None
     remedy = "finish the download, or unpack it again" if other is None else (
-        f"{other} is there, whose ending is not read: convert such files to .jpg or .png")
+        f"{other} is there, but files of its type are not read: convert them to .jpg or .png")
     yield Finding("108073: pictures present", BREAKS if left else OK, "" if not left else (
-        f"{left} of {len(usable)} pictures are nowhere{half}{first}; {remedy}"
+        f"{left} of {len(usable)} pictures are missing{half}{first}; {remedy}"
     ))
 
 

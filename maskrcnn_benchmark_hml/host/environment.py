@@ -70,8 +70,8 @@ def check_run(cfg: Mapping[str, Any], parsed: argparse.Namespace, trains: bool) 
     workers = _lower_workers(cfg, parsed, trains)
     limit, needed = raise_file_limit(), needed_files(cfg, workers)
     if needed > limit:
-        _say(f"{limit} open files are allowed and {workers} loader workers may need {needed}: should the run end with "
-             f"'Too many open files', start it after ulimit -n {needed} or with fewer DATALOADER.NUM_WORKERS")
+        _say(f"{limit} open files are allowed and {workers} loader workers may need {needed}: if the run ends with "
+             f"'Too many open files', give ulimit -n {needed} first, or use fewer DATALOADER.NUM_WORKERS")
     if cfg["OUTPUT_DIR"]:
         check_disk(cfg["OUTPUT_DIR"], known_checkpoint_bytes(cfg) if trains else 0)
 
@@ -85,11 +85,11 @@ def _lower_workers(cfg: Mapping[str, Any], parsed: argparse.Namespace, trains: b
     if workers < wanted:
         size = _up(shared_memory.needed_bytes(cfg, wanted, **sizes))
         cause = (f"/dev/shm has {free // _MB} MB free, and the batches of {wanted} loader workers can fill {size} MB, "
-                 "after which a run stands still")  # fmt: skip
+                 "and then the run would hang")  # fmt: skip
         remedy = f"start the container with docker run --shm-size={size}m or more"
         if not hasattr(parsed, "opts"):
             raise HMLError(f"{cause}; set DATALOADER.NUM_WORKERS to {workers}, or {remedy}")
-        _say(f"{cause}: it goes on with DATALOADER.NUM_WORKERS {workers}; for all {wanted}, {remedy}")
+        _say(f"{cause}: the run uses DATALOADER.NUM_WORKERS {workers}; for all {wanted}, {remedy}")
         parsed.opts = [*(parsed.opts or []), "DATALOADER.NUM_WORKERS", str(workers)]
     return workers
 
@@ -124,12 +124,12 @@ def check_disk(output_dir: str, checkpoint: int) -> None:
     """
     folder = existing_folder(output_dir)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise HMLError(f"the folder {output_dir} cannot be written ({folder} is read-only, or no folder); give another "
-                       "OUTPUT_DIR")  # fmt: skip
+        raise HMLError(f"the folder {output_dir} cannot be written ({folder} is read-only, or not a folder); give "
+                       "another OUTPUT_DIR")  # fmt: skip
     free = shutil.disk_usage(folder).free
     if free < checkpoint:
         raise HMLError(f"the disk of {output_dir} has {free // _MB} MB free, and one checkpoint of this run takes at "
-                       f"least {_up(checkpoint)} MB; free some, or give an OUTPUT_DIR on another disk")  # fmt: skip
+                       f"least {_up(checkpoint)} MB; free some space, or give another OUTPUT_DIR")  # fmt: skip
 
 
 def existing_folder(path: str | Path) -> Path:

@@ -43,7 +43,7 @@ def check_environment() -> Iterator[Finding]:
 def _cores() -> Finding:
     usable, present = usable_cores(), os.cpu_count() or 1
     if usable == 1:
-        return Finding("cores", HANDLED, "1: loader workers and the training take turns")
+        return Finding("cores", HANDLED, "1: the training and its loader workers share it")
     if usable < present:
         return Finding("cores", HANDLED, f"{usable} of the machine's {present} (affinity, or a container's limit); "
                        "DATALOADER.NUM_WORKERS above that gains nothing")  # fmt: skip
@@ -54,21 +54,21 @@ def _start_method() -> Finding:
     method = multiprocessing.get_context().get_start_method()
     if method == "fork":
         return Finding("loader workers", OK, "started by fork")
-    return Finding("loader workers", HANDLED, f"started by {method}: each imports the benchmark afresh, which takes "
+    return Finding("loader workers", HANDLED, f"started by {method}: each imports the benchmark again, which takes "
                    "some seconds per loader")  # fmt: skip
 
 
 def _shared_memory() -> Finding:
     free = shared_memory.free_bytes()
     if free is None:
-        return Finding("/dev/shm", OK, "none on this system; loader workers do without")
+        return Finding("/dev/shm", OK, "none on this system; loader workers do not need it")
     fits = shared_memory.fitting_workers(_USUAL, free, trains=True)
     wanted = _USUAL["DATALOADER"]["NUM_WORKERS"]
     if fits == wanted:
         return Finding("/dev/shm", OK, f"{free / _GB:.1f} GB free")
     needed = shared_memory.needed_bytes(_USUAL, wanted, trains=True)
     return Finding("/dev/shm", HANDLED, f"{free / _GB:.2f} GB free; with 12 pictures a batch {wanted} loader workers "
-                   f"can fill {needed / _GB:.1f} GB, so hml run would take {fits}; docker run --shm-size=2g or more")
+                   f"can fill {needed / _GB:.1f} GB, so hml run would use {fits}; docker run --shm-size=2g or more")
 
 
 def _open_files() -> Finding:
@@ -79,14 +79,14 @@ def _open_files() -> Finding:
         limit = "no limit" if hard == resource.RLIM_INFINITY else f"{hard:,}"
         return Finding("open files", HANDLED, f"{soft:,}; hml run raises it as far as the hard limit allows ({limit})")
     return Finding("open files", PARTLY, f"{soft:,}, and the hard limit is the same: large batches and many workers "
-                   "may end with 'Too many open files'; docker run --ulimit nofile=65536, or ask who runs the machine")
+                   "may end with 'Too many open files'; docker run --ulimit nofile=65536, or ask the administrator")
 
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     if free < _USUAL_DISK:
-        return Finding("disk", HANDLED, f"{free / _GB:.1f} GB free in {folder}; SGB's full model wants about "
-                       f"{_USUAL_DISK // _GB} for its checkpoints, and hml run refuses to start where not one has room")
+        return Finding("disk", HANDLED, f"{free / _GB:.1f} GB free in {folder}; SGB's full model needs about "
+                       f"{_USUAL_DISK // _GB} GB for its checkpoints; hml run stops at the start if not one fits")
     return Finding("disk", OK, f"{free / _GB:.0f} GB free in {folder}")
 
 
@@ -101,9 +101,9 @@ def _folders() -> Iterator[Finding]:
     cache = os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache"
     for name, place, remedy in (
         ("matplotlib's folder", os.environ.get("MPLCONFIGDIR") or f"{config}/matplotlib",
-         "it lists the fonts anew each time, in some seconds; set MPLCONFIGDIR to a folder that can be written"),
+         "matplotlib searches the fonts at each start; set MPLCONFIGDIR to a folder that can be written"),
         ("torch's folder", os.environ.get("TORCH_HOME") or f"{cache}/torch",
-         "what a fork downloads through torch fails; set TORCH_HOME to a folder that can be written"),
+         "a fork's downloads through torch fail; set TORCH_HOME to a folder that can be written"),
     ):  # fmt: skip
         nearest = existing_folder(place)
         writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
@@ -113,5 +113,5 @@ def _folders() -> Iterator[Finding]:
 def _mplbackend() -> Finding:
     if import_matplotlib():
         return Finding("MPLBACKEND", OK, os.environ["MPLBACKEND"])
-    return Finding("MPLBACKEND", HANDLED, f"{os.environ['MPLBACKEND']} is not installed here; hml ignores it, other "
-                   "programs need it unset")  # fmt: skip
+    return Finding("MPLBACKEND", HANDLED, f"{os.environ['MPLBACKEND']} is not installed here; hml ignores it; unset "
+                   "it for other programs")  # fmt: skip

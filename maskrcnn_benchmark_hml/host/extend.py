@@ -12,7 +12,7 @@ from ..training.stages import Stage
 
 #: The setting that may change, and what a refusal says about it.
 LENGTHS = "HML.STAGES.ITERATIONS"
-HINT = {LENGTHS: "to lengthen the last stage alone add HML.EXTEND True"}
+HINT = {LENGTHS: "to lengthen only the last stage, add HML.EXTEND True"}
 
 
 def extension(folder: Path, stages: Sequence[Stage], settings: Mapping[str, Any]) -> str:
@@ -34,10 +34,10 @@ def extension(folder: Path, stages: Sequence[Stage], settings: Mapping[str, Any]
     after = [stage.iterations for stage in stages]
     if before[:-1] != after[:-1] or before[-1] >= after[-1]:
         raise HMLError(
-            f"HML.EXTEND lengthens the last stage alone, but the stages of {folder.parent} have {_listed(before)} "
+            f"HML.EXTEND lengthens only the last stage, but the stages of {folder.parent} have {_listed(before)} "
             f"iterations and are to have {_listed(after)}; choose another OUTPUT_DIR, or keep the first numbers"
         )
-    return f"{LENGTHS} {_listed(old)} -> {_listed(settings[LENGTHS])}: {stages[-1].title()} goes on from " \
+    return f"{LENGTHS} {_listed(old)} -> {_listed(settings[LENGTHS])}: {stages[-1].title()} continues from " \
            f"{before[-1]} to {after[-1]} iterations"
 
 
@@ -53,7 +53,7 @@ def check_schedule(state: Mapping[str, Any], max_decays: int, last: Path) -> Non
     if state["scheduler"].get("stage_count", 0) >= max_decays:
         raise HMLError(
             f"the last stage ended at iteration {state['iteration']} ({last}) by SOLVER.SCHEDULE.MAX_DECAY_STEP "
-            f"{max_decays}, not by its length, so HML.EXTEND would add nothing; leave it out"
+            f"{max_decays}, not by its length, so HML.EXTEND would have no effect; leave it out"
         )
 
 

@@ -59,7 +59,7 @@ def check_start(cfg: CfgNode) -> None:
     if file := start_file(cfg):
         check_weights(read_checkpoint(file)[0]["model"].items(), f"MODEL.WEIGHT {file}")
     elif cfg.MODEL.WEIGHT and is_local(cfg.MODEL.WEIGHT):
-        what = "holds no relation head" if Path(cfg.MODEL.WEIGHT).is_file() else "is no file here"
+        what = "holds no relation head" if Path(cfg.MODEL.WEIGHT).is_file() else "does not exist here"
         _log.warning("HML: MODEL.WEIGHT %s %s and is left to the benchmark", cfg.MODEL.WEIGHT, what)
 
 
@@ -99,4 +99,4 @@ def start_stage(driver: Starting, load: Callable[..., Any]) -> None:
     load(file, with_optim=False)
     head.load_state_dict(kept, strict=False)
     what = "the whole model" if first else "the detector and the feature extractors" if alone else "the detector"
-    _log.info("HML: fine-tuning: %s takes %s from MODEL.WEIGHT %s", driver.stage.title(), what, file)
+    _log.info("HML: fine-tuning: %s loads %s from MODEL.WEIGHT %s", driver.stage.title(), what, file)

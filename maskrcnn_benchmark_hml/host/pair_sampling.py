@@ -28,8 +28,8 @@ def leave_out_ignored(processor: Any, labels: Sequence[int]) -> None:
     """
     sized = all(hasattr(processor, name) for name in seams.SAMPLER_SIZES)
     if not sized:
-        _log.warning("HML: the pair sampler has no %s: under the label policy only, ignored pairs take places of the "
-                     "sampled ones", " and ".join(seams.SAMPLER_SIZES))
+        _log.warning("HML: the pair sampler has no %s; under the label policy 'only' ignored pairs therefore reduce "
+                     "the number of sampled pairs", " and ".join(seams.SAMPLER_SIZES))
     for name in seams.SAMPLERS:
         sample = getattr(processor, name, None)
         if sample is not None:

@@ -123,7 +123,7 @@ def restore(driver: Restartable, state: dict[str, Any], extra: dict[str, Any]) -
     milestones = getattr(driver.scheduler, "milestones", None)
     driver.scheduler.load_state_dict(state["scheduler"])
     if milestones is not None and list(milestones) != list(driver.scheduler.milestones):
-        _log.info("HML: the stage is longer than before: SOLVER.STEPS %s, scaled to it, act from here on (were %s)",
+        _log.info("HML: the stage is longer than before; SOLVER.STEPS, scaled to it, are now %s (before: %s)",
                   list(milestones), list(driver.scheduler.milestones))
         driver.scheduler.milestones = milestones
     amp = driver.original.get("amp")

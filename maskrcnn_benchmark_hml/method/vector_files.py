@@ -86,7 +86,7 @@ def _from_stream(raw: BinaryIO, path: Path, words: frozenset[str] | None) -> tup
     file = io.BufferedReader(raw, 1 << 20)  # type: ignore[arg-type]
     first = file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf")
     if first.startswith(b"\xba\x16\x4f\x2f"):
-        raise HMLError(f"{path} holds a fastText model inside; unpack it and name what comes out")
+        raise HMLError(f"{path} contains a packed fastText model; unpack it and give the unpacked file")
     fields = first.split()
     if len(fields) == 2 and all(field.isdigit() for field in fields):
         count, dim = (int(field) for field in fields)
@@ -96,7 +96,7 @@ def _from_stream(raw: BinaryIO, path: Path, words: frozenset[str] | None) -> tup
     # The first row decides the length; later words may themselves hold blanks (GloVe 840B).
     dim = len(first.split()) - 1
     if dim < 1 or not _is_text_row(first):
-        raise HMLError(f"{path} line 1 is no 'word number number ...' row, so it is none of the known files: {KNOWN}")
+        raise HMLError(f"{path} line 1 is not a 'word number number ...' row, so it has none of these formats: {KNOWN}")
     rows = _text_rows(_with_first(first, file), path, 1, dim, None, words)
     return _table(rows, path, words)
 
@@ -192,8 +192,8 @@ def _from_torch(path: Path, kind: str, words: frozenset[str] | None) -> tuple[di
     except pickle.UnpicklingError as error:
         if not cut_short(path, kind) and "weights" in str(error).lower() and "unexpected EOF" not in str(error):
             raise HMLError(
-                f"{path} holds objects that only code could make again, so it is not read; save (word -> row, tensor, "
-                "dim) with torch.save, or use the text file"
+                f"{path} holds Python objects, whose loading could run code, so it is not read; save (word -> row, "
+                "tensor, dim) with torch.save, or use the text file"
             ) from error
         raise HMLError(why_unreadable(path, error, "a torch file")) from error
     except (RuntimeError, EOFError, ValueError) as error:

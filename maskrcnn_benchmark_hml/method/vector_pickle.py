@@ -68,7 +68,7 @@ def read_pickle(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int
     if index is None and isinstance(state.get("vocab"), dict):  # gensim before 4
         index = {word: getattr(entry, "index", -1) for word, entry in state["vocab"].items()}
     if not isinstance(index, dict):
-        raise HMLError(_convert(path, "is a pickle of something else than gensim's KeyedVectors"))
+        raise HMLError(_convert(path, "is a pickle, but not of gensim's KeyedVectors"))
     return pick(index, _matrix(path, state), path, words)
 
 
@@ -85,7 +85,7 @@ def _matrix(path: Path, state: dict[str, Any]) -> np.ndarray:
                 raise HMLError(why_unreadable(beside, error, "a numpy .npy file")) from error
     if "vectors_vocab" in state:
         raise HMLError(_convert(path, "holds fastText's vectors in gensim's own form"))
-    raise HMLError(f"{path} is the smaller part of gensim's files: {path.name}.vectors.npy must lie beside it")
+    raise HMLError(f"{path} is one of gensim's two files; put {path.name}.vectors.npy into the same folder")
 
 
 def _convert(path: Path, matter: str) -> str:

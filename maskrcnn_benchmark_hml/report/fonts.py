@@ -87,6 +87,6 @@ def _say_missing(characters: str) -> None:
     package = next(package for starts, package in _PACKAGES if first.startswith(starts))
     shown = " ".join(characters[:_SHOWN]) + (" ..." if len(characters) > _SHOWN else "")
     count = f"{len(characters)} character{'s' if len(characters) > 1 else ''}"
-    print(f"hml: no installed font has {count} of the picture's names ({shown}), which become boxes; "
-          f"install one, for instance with apt-get install {package}, or put a .ttf or .otf file into "
+    print(f"hml: no installed font has {count} of the figure's names ({shown}), so they are drawn as boxes; "
+          f"install a font, for instance with apt-get install {package}, or put a .ttf or .otf file into "
           "~/.local/share/fonts, and give the command again", file=sys.stderr)  # fmt: skip

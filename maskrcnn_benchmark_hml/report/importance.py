@@ -42,11 +42,13 @@ def _cells(facts: Mapping[str, Any]) -> dict[tuple[int, str], str]:
     omega, levels = facts["omega"], quantile_levels(facts)
     cells = {
         "Omega > 0": _share(facts["important"] / facts["parameters"]),
-        f"of these at {'/'.join(f'{100 * q:g}' for q in levels)} %": "/".join(f"{omega[f'{q:g}']:.2g}" for q in levels),
+        f"Omega > 0, quantiles {'/'.join(f'{100 * q:g}' for q in levels)} %": "/".join(
+            f"{omega[f'{q:g}']:.2g}" for q in levels
+        ),
         "Omega, mean of all": f"{facts['omega_mean']:.3g}",
-        "Omega_raw, the largest": _share(facts["largest_share"]),
-        "Omega_raw, the largest 0.1 %": _share(facts["largest_thousandth_share"]),
-        "Omega_raw, half is held by": f"{facts['hold_half']:,} of {facts['parameters']:,}",
+        "Omega_raw, share of the largest": _share(facts["largest_share"]),
+        "Omega_raw, share of the largest 0.1 %": _share(facts["largest_thousandth_share"]),
+        "Omega_raw, half of the sum is in": f"{facts['hold_half']:,} of {facts['parameters']:,}",
     }
     if facts["rising_steps"] is not None:
         cells["steps dropped"] = _share(facts["rising_steps"] / max(1, facts["steps"]))

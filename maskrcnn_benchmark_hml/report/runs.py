@@ -45,7 +45,7 @@ class Run:
         """Sentences on what the results are not, or do not hold."""
         said = []
         if not self.folder.name.endswith("_test") and self.folder.parent.name.startswith("inference"):
-            said.append(f"{self.path}: these are the results on {self.folder.name}, which is no test part.")
+            said.append(f"{self.path}: these are the results on {self.folder.name}, which is not a test set.")
         others = [str(place) for place in _all_results(Path(self.path)) if place != self.folder]
         if others:
             said.append(f"{self.path} also has results in {', '.join(others)}; give that folder to see them.")
@@ -56,7 +56,7 @@ class Run:
             said.append(f"{self.path} has no {', '.join(absent)}: its test did not store them.")
         if not self.predicates:
             said.append(
-                f"{self.path}: nothing near the results tells the predicates' names, so there is no recall per "
+                f"{self.path}: no file near the results contains the predicates' names, so there is no recall per "
                 "predicate; give the tree of that vocabulary with --tree FILE."
             )
         return said
@@ -195,7 +195,7 @@ def predicate_names(folder: Path, tree: PredicateTree | None) -> tuple[str, ...]
     names = _names_near(folder, tree)
     if names is None:
         raise HMLError(
-            f"nothing near {folder} tells the predicates' names (no *_statistics.cache in OUTPUT_DIR); "
+            f"no file near {folder} contains the predicates' names (no *_statistics.cache in OUTPUT_DIR); "
             "give a tree of that vocabulary with --tree FILE"
         )
     return names

@@ -54,7 +54,7 @@ class BackgroundCount:
             torch.distributed.all_reduce(pairs)
         self.pairs, self.steps = self.pairs + int(pairs), self.steps + 1
         if self.steps == WINDOW:
-            _log.info("HML: n_0 = %.0f background pairs an epoch, %.1f an image, the mean of the first %d steps",
+            _log.info("HML: n_0 = %.0f background pairs per epoch, %.1f per image, the mean of the first %d steps",
                       self.value, self.value / self._images, WINDOW)
         return True
 

@@ -108,10 +108,10 @@ def select_images(dataset, stage: Stage, counts: np.ndarray, hml, names: Sequenc
         keep += [at] * repeats
     if not keep:
         which = f" ({', '.join(names[i] for i in stage.labels[:3])}, ...)" if names else ""
-        what = "has relations of its predicates alone" if stage.policy == "pure_images" else "has one of its predicates"
+        what = "has only relations of its predicates" if stage.policy == "pure_images" else "has one of its predicates"
         raise HMLError(
-            f"{stage.title()} is empty: no training image {what}{which}, as the label policy {stage.policy!r} asks; "
-            "use a tree made for this dataset (hml tree --help) or another policy (HML.STAGES.LABELS)"
+            f"{stage.title()} is empty: no training image {what}{which}, as the label policy {stage.policy!r} "
+            "requires; use a tree made for this dataset (hml tree --help) or another policy (HML.STAGES.LABELS)"
         )
     return np.asarray(keep, dtype=np.int64)
 

@@ -56,11 +56,11 @@ def log_facts(title: str, facts: Mapping[str, Any]) -> None:
               "%.3g %%; %s parameters hold half", title, 100 * facts["largest_share"],
               100 * facts["largest_thousandth_share"], f"{facts['hold_half']:,}")
     if facts["rising_steps"] is not None:
-        _log.info("HML: %s: the loss rose in first order in %d of %d steps (%.1f %%), which add nothing to Omega "
+        _log.info("HML: %s: the loss rose to first order in %d of %d steps (%.1f %%), which add nothing to Omega "
                   "(HML.IMPORTANCE.EFFECTIVE step)", title, facts["rising_steps"], facts["steps"],
                   100 * facts["rising_steps"] / max(1, facts["steps"]))
     if facts["mr_pull"] is not None:
-        _log.info("HML: %s: MR's mean pull was %.3e", title, facts["mr_pull"])
+        _log.info("HML: %s: MR's mean pull (mr_pull in docs/metrics.md) was %.3e", title, facts["mr_pull"])
 
 
 def quantile_levels(facts: Mapping[str, Any]) -> list[float]:

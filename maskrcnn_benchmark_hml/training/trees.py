@@ -58,7 +58,7 @@ def one_stage_tree(settings, rel_classes: Sequence[str], counts: Mapping[str, in
 def _made_before(settings, names: list[str], overrides: Mapping[str, Any]) -> PredicateTree:
     """A given file, or the shipped tree, in as many layers as asked for and with the overrides."""
     if settings.FILE and settings.BUILDER:
-        _log.info("HML: the tree is HML.TREE.FILE's; HML.TREE.BUILDER %s is not used", settings.BUILDER)
+        _log.info("HML: the tree is that of HML.TREE.FILE; HML.TREE.BUILDER %s is not used", settings.BUILDER)
     else:
         for name in ("VECTORS", "SKIP_WORDS", "ACTIONS"):
             if settings[name]:
@@ -84,7 +84,7 @@ def _build(settings, names: list[str], counts: Mapping[str, int], overrides: Map
     if settings.BUILDER == "frequency":
         boundaries = tuple(settings.BOUNDARIES)
         if settings.ACTIONS:
-            raise HMLError("HML.TREE.ACTIONS acts with HML.TREE.BUILDER clustered alone; leave it empty")
+            raise HMLError("HML.TREE.ACTIONS has an effect only with HML.TREE.BUILDER clustered; leave it empty")
         if boundaries and settings.LAYERS not in (0, len(boundaries) + 1):
             raise HMLError(
                 f"HML.TREE.LAYERS is {settings.LAYERS}, but HML.TREE.BOUNDARIES {boundaries} gives "

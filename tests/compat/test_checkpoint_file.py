@@ -18,15 +18,15 @@ WEIGHTS = {"backbone.w": torch.ones(2), "roi_heads.relation.p": torch.arange(3.0
 AROUND = {
     "flat": (WEIGHTS, ()),
     "model": ({"model": WEIGHTS, "iteration": 3}, ()),
-    "DataParallel": ({"model": {"module." + n: v for n, v in WEIGHTS.items()}}, ("module. is left out of 2",)),
-    "compiled": ({"model": {"_orig_mod." + n: v for n, v in WEIGHTS.items()}}, ("_orig_mod. is left out of 2",)),
+    "DataParallel": ({"model": {"module." + n: v for n, v in WEIGHTS.items()}}, ("module. is removed from 2",)),
+    "compiled": ({"model": {"_orig_mod." + n: v for n, v in WEIGHTS.items()}}, ("_orig_mod. is removed from 2",)),
     "compiled, nested": (
         {"model": {"module._orig_mod.module." + n: v for n, v in WEIGHTS.items()}}, ("module. is", "_orig_mod. is")),
     "a compiled part": ({"backbone._orig_mod.w": WEIGHTS["backbone.w"],
                          "roi_heads.relation._orig_mod.p": WEIGHTS["roi_heads.relation.p"]}, ("_orig_mod. is",)),
     "Lightning": (
         {"state_dict": {**{"model." + n: v for n, v in WEIGHTS.items()}, "loss.w": torch.ones(1)}, "epoch": 2},
-        ("under state_dict", "model. is left out of 2 names, 1 others are not used")),
+        ("under state_dict", "model. is removed from 2 names, 1 others are not used")),
     "EMA alone": ({"model_ema": {"module." + n: v for n, v in WEIGHTS.items()}, "epoch": 2},
                   ("under model_ema", "module. is")),
     "EMA beside the model": ({"model_ema": {n: 0 * v for n, v in WEIGHTS.items()}, "model": WEIGHTS}, ()),
@@ -72,7 +72,7 @@ def _zip(path):
 BAD = {
     "an HTML page": (lambda p: p.write_text("<!DOCTYPE html><html><body>Sign in</body></html>"), "is an HTML page"),
     "detectron2": (lambda p: p.write_bytes(pickle.dumps({"model": {"w": np.ones(2)}, "__author__": "x"})),
-                   "is a plain pickle file .detectron2"),
+                   "is a plain pickle file .as detectron2"),
     "safetensors": (lambda p: p.write_bytes((64).to_bytes(8, "little") + b'{"a":{"dtype":"F32"}}'.ljust(64) + b"0" * 9),
                     "is a safetensors file.*safetensors.torch"),
     "another zip": (_zip, r"is a zip archive \(in it: README.txt\), not a torch file; unpack it"),

@@ -87,7 +87,7 @@ def test_a_file_without_attributes_is_read_as_having_none(small, tmp_path, capsy
     data = read_vg(small)
     assert data.vocabulary.attributes == () and {a for r in data.records for a in r.attributes} == {()}
     assert main(["data", "clean", str(small), str(tmp_path / "out")]) == 0
-    assert "attributes: not in the source; filled with none" in capsys.readouterr().out
+    assert "attributes: not in the source; added as zeros" in capsys.readouterr().out
     with h5py.File(tmp_path / "out" / H5_NAME) as h5:
         assert h5["attributes"].shape == (8, 10) and not h5["attributes"][:].any()
 
@@ -97,7 +97,7 @@ def test_placeholders_are_drawn_where_pictures_are_missing(small, capsys):
     for name in ("12.jpg", "14.jpg"):
         (small / PHOTOS_NAME / name).unlink()
     assert main(["data", "placeholders", str(small)]) == 0
-    assert "2 placeholder pictures drawn, 2 pictures were there" in capsys.readouterr().out
+    assert "2 placeholder pictures drawn, 2 pictures already existed" in capsys.readouterr().out
     check_vg(small, open_pictures=True)
     assert (small / PHOTOS_NAME / "11.jpg").read_bytes() == kept
     with Image.open(small / PHOTOS_NAME / "12.jpg") as picture:

@@ -96,7 +96,7 @@ def test_other_settings_in_the_same_folder_are_refused_before_any_run(stubbed, c
         (["--data", "missing"], "there is no dataset folder missing"),
         (["--tree", "clustered"], "--tree clustered needs word vectors; add --vectors FILE"),
         (["--tree", "freqency"], "--tree is 'freqency'; give an existing tree file, clustered or frequency"),
-        (["--vectors", "v.txt"], "there are no word vectors v.txt"),
+        (["--vectors", "v.txt"], "the word vectors v.txt do not exist"),
         (["--tree", "frequency", "--vectors", "v.txt"], "--vectors has no effect with --tree frequency"),
     ],
 )

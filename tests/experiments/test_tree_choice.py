@@ -44,7 +44,7 @@ def test_with_vectors_meaning_decides(tmp_path, monkeypatch):
     digest = vectors._file_digest
     monkeypatch.setattr(vectors, "_file_digest", lambda *args: digests.append(args) or digest(*args))
     assert used(found).layers == {"on": 1, "of": 1, "parked on": 2} and found.kind == "clustered"
-    assert "clustered by the meaning of words" in found.describe(2)
+    assert "clustered by word vectors" in found.describe(2)
     assert len(digests) == 1  # of a file of GB, for a grid of many runs
 
 

@@ -184,7 +184,7 @@ def test_pictures_missing(vg):
     for path in gone:
         path.unlink()
     found = causes(vg)
-    assert list(found) == ["pictures present"] and f"2 of 120 pictures are nowhere; the first is {gone[0].name}" in (
+    assert list(found) == ["pictures present"] and f"2 of 120 pictures are missing; the first is {gone[0].name}" in (
         found["pictures present"].text)
 
 

@@ -63,7 +63,7 @@ def test_a_run_goes_on_with_the_workers_that_fit(tiny_vg, tmp_path, monkeypatch,
     words = run_options(tiny_vg, tmp_path / "out", "HML.ENABLED", "False", "DATALOADER.NUM_WORKERS", "2")[3:]
     run_script("tools/relation_train_net.py", words, data=str(tiny_vg))
     said = capsys.readouterr().err
-    assert seen == [0] and "/dev/shm has 0 MB free" in said and "goes on with DATALOADER.NUM_WORKERS 0" in said
+    assert seen == [0] and "/dev/shm has 0 MB free" in said and "the run uses DATALOADER.NUM_WORKERS 0" in said
     assert "docker run --shm-size=" in said
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: 4 * 1024 * MB)
     run_script("tools/relation_train_net.py", words, data=str(tiny_vg))
@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(HMLError, match="cannot be written"):
         environment.check_disk(str(tmp_path / "a" / "b"), 0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(HMLError, match="is read-only, or no folder"):
+    with pytest.raises(HMLError, match="is read-only, or not a folder"):
         environment.check_disk(str(tmp_path / "file" / "b"), 0)
 
 
@@ -183,7 +183,7 @@ def test_the_doctors_rows(monkeypatch, tmp_path):
     monkeypatch.setattr(environment_checks.multiprocessing, "get_context", lambda: context)
     found = rows()
     for subject, state, said in (
-        ("cores", "handled", "2 of the machine's 64"), ("/dev/shm", "handled", "hml run would take 0"),
+        ("cores", "handled", "2 of the machine's 64"), ("/dev/shm", "handled", "hml run would use 0"),
         ("loader workers", "handled", "started by forkserver"), ("open files", "partly", "1,024, and the hard limit"),
         ("disk", "handled", "2.0 GB free"), ("matplotlib's folder", "handled", "cannot be written"),
         ("torch's folder", "ok", "torch"), ("temporary files", "ok", ""), ("MPLBACKEND", "handled", "not installed"),

@@ -36,11 +36,11 @@ def test_a_lengthened_stage_is_the_longer_one_bit_by_bit(tiny_vg, tmp_path, capl
     run(tiny_vg, out, "2,4")
     with pytest.raises(HMLError, match=r"ITERATIONS = \[2, 4\], now it is \[2, 6\].*add HML.EXTEND True"):
         run(tiny_vg, out, "2,6")
-    with pytest.raises(HMLError, match="lengthens the last stage alone.*2,4 iterations and are to have 3,6"):
+    with pytest.raises(HMLError, match="lengthens only the last stage.*2,4 iterations and are to have 3,6"):
         run(tiny_vg, out, "3,6", "HML.EXTEND", "True")
     with caplog.at_level("INFO"):
         run(tiny_vg, out, "2,6", "HML.EXTEND", "True")
-    assert "HML.EXTEND: HML.STAGES.ITERATIONS 2,4 -> 2,6: stage 2 of 2 goes on from 4 to 6" in caplog.text
+    assert "HML.EXTEND: HML.STAGES.ITERATIONS 2,4 -> 2,6: stage 2 of 2 continues from 4 to 6" in caplog.text
     assert outcome(out)[0] == 6 and same(outcome(out), outcome(tmp_path / "long"))
     settings = json.loads((out / "hml" / "settings.json").read_text())
     assert settings[LENGTHS] == [2, 6] and len(settings["extended"]) == 1 and "from 4 to 6" in settings["extended"][0]

@@ -65,7 +65,7 @@ def test_the_first_stage_starts_from_it_and_later_ones_as_init_says(trained, tin
         from_file = init == "previous" or name.startswith(("box_feature_extractor.", "union_feature_extractor."))
         assert close(value, given[HEAD + name] if from_file else own[name]), name
     said = [r.getMessage() for r in caplog.records if "HML: fine-tuning" in r.getMessage()]
-    assert "stage 1 of 2 takes the whole model" in said[0]
+    assert "stage 1 of 2 loads the whole model" in said[0]
     assert ("the detector from" if init == "previous" else "the detector and the feature extractors") in said[1]
     torch.save({"model": {"backbone.w": torch.ones(1)}}, file)  # a resumed run would go on from another start
     with pytest.raises(HMLError, match="begun with relation head in MODEL.WEIGHT = True, now it is False"):
@@ -91,7 +91,7 @@ def test_a_bad_file_is_refused_before_anything_is_written(tiny_vg, tmp_path, con
 
 
 @pytest.mark.parametrize(("entry", "said"), [
-    ("catalog://ImageNetPretrained/MSRA/R-101", ""), ("", ""), ("nowhere.pth", "is no file here"),
+    ("catalog://ImageNetPretrained/MSRA/R-101", ""), ("", ""), ("nowhere.pth", "does not exist here"),
     ("detector.pth", "holds no relation head"),
 ])
 def test_other_entries_are_left_to_the_host(tmp_path, monkeypatch, caplog, entry, said):

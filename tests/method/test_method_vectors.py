@@ -109,9 +109,9 @@ def test_glove_words_may_hold_blanks_and_can_be_chosen(tmp_path):
         (b"\x89HDF\r\n\x1a\n" + bytes(90), "v.h5", "is an HDF5 file, not a file of word vectors; .*known are"),
         (b"<html>", "v.vec", "is an HTML page"),
         ("on 1 2 3\n".encode("utf-16"), "v.txt", "is text in UTF-16, not in UTF-8"),
-        (b"some prose, not vectors\n", "v.txt", "line 1 is no 'word number number ...' row"),
+        (b"some prose, not vectors\n", "v.txt", "line 1 is not a 'word number number ...' row"),
         (pickle.dumps(print), "v.kv", "holds a builtins.print, which is not unpickled"),
-        (pickle.dumps([1]), "v.kv", "pickle of something else than gensim's KeyedVectors"),
+        (pickle.dumps([1]), "v.kv", "pickle, but not of gensim's KeyedVectors"),
         (pickle.dumps({"on": MATRIX[0]})[:-20], "v.pkl", "is cut short"),
         (b"\xba\x16\x4f\x2f\x0c\0\0\0" + bytes(84) + b"\1" + bytes(40), "v.ftz", "is a compressed fastText model"),
         (b"\xba\x16\x4f\x2f\x0c\0\0\0" + bytes(40), "v.bin", "a fastText model and cut short"),
@@ -163,7 +163,7 @@ def test_a_zip_of_several_lengths_asks_which(tmp_path):
 def test_gensims_second_file_is_missed_by_name(tmp_path):
     path = write(tmp_path / "v.kv", "gensim KeyedVectors, two files")
     (tmp_path / "v.kv.vectors.npy").unlink()
-    with pytest.raises(HMLError, match="v.kv.vectors.npy must lie beside it"):
+    with pytest.raises(HMLError, match="put v.kv.vectors.npy into the same folder"):
         load_vectors(path)
 
 
@@ -184,7 +184,7 @@ def test_a_pickle_runs_nothing(tmp_path):
     with pytest.raises(HMLError, match="may run code"):
         load_vectors(tmp_path / "v.kv")
     torch.save(Harm(), tmp_path / "v.pt")
-    with pytest.raises(HMLError, match="holds objects that only code could make again"):
+    with pytest.raises(HMLError, match="holds Python objects, whose loading could run code"):
         load_vectors(tmp_path / "v.pt")
     assert not (tmp_path / "harm").exists()
 

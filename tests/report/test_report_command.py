@@ -63,9 +63,9 @@ def test_importance_of_each_stage(run, capsys, tmp_path):
         (folder / "importance.json").write_text(json.dumps(facts(number, **changes)))
     code, out, _ = report(capsys, one, two, "--json", tmp_path / "all.json")
     assert code == 0 and "Importance Omega and MR, by stage" in out
-    assert row(out, "stage 1: of these at 5/25/50/75/95 %") == ["0/0.12/0.16/0.38/0.62", "-"]
-    assert row(out, "stage 1: Omega_raw, half is held by") == ["2,784", "of", "3,100,000", "-"]
-    assert row(out, "stage 1: Omega_raw, the largest 0.1 %") == ["50", "%", "-"]
+    assert row(out, "stage 1: Omega > 0, quantiles 5/25/50/75/95 %") == ["0/0.12/0.16/0.38/0.62", "-"]
+    assert row(out, "stage 1: Omega_raw, half of the sum is in") == ["2,784", "of", "3,100,000", "-"]
+    assert row(out, "stage 1: Omega_raw, share of the largest 0.1 %") == ["50", "%", "-"]
     assert row(out, "stage 2: steps dropped") == ["12.5", "%", "-"]
     assert row(out, "stage 2: MR's mean pull") == ["1.23e-09", "-"]
     assert "stage 1: MR" not in out and "stage 1: steps dropped" not in out
@@ -135,7 +135,7 @@ def test_results_without_the_predicates_names(sgb_run, capsys):
     (run / "VG_train_statistics.cache").unlink()
     code, out, _ = report(capsys, run)
     assert code == 0 and float(row(out, "mR@50")[0]) > 0
-    assert "nothing near the results tells the predicates' names" in out
+    assert "no file near the results contains the predicates' names" in out
     code, _, err = report(capsys, run, "--per-predicate")
     assert code == 2 and "has no recall per predicate" in err
     torch.save({"other": 1}, run / "VG_train_statistics.cache")
@@ -148,10 +148,10 @@ def test_where_forks_and_validation_tests_write(sgb_run, run, capsys):
     assert code == 0 and row(out, "mR@50") and str(best) not in out
     val = sgb_run("val", "predcls", into="inference/VG_val")
     code, out, _ = report(capsys, val)
-    assert code == 0 and row(out, "mR@50") and "these are the results on VG_val, which is no test part" in out
+    assert code == 0 and row(out, "mR@50") and "these are the results on VG_val, which is not a test set" in out
     both = sgb_run("val", "predcls", into="inference/VG_test")
     code, out, _ = report(capsys, both)
-    assert code == 0 and f"also has results in {val}/inference/VG_val" in out and "no test part" not in out
+    assert code == 0 and f"also has results in {val}/inference/VG_val" in out and "not a test set" not in out
     sgb_run("best", "predcls", into="inference_final/VG_test")
     code, _, err = report(capsys, best)
     assert code == 2 and "2 tests' results; give one of them" in err and f"{best}/inference_final/VG_test" in err

@@ -57,7 +57,7 @@ def test_it_stays_after_the_window(monkeypatch, caplog):
     loss_with(hml, FIRST, 75)
     loss_with(hml, SECOND, 100)
     loss_with(hml, FIRST, 100)
-    assert "n_0 = 100 background pairs an epoch, 2.0 an image" in caplog.text
+    assert "n_0 = 100 background pairs per epoch, 2.0 per image" in caplog.text
 
 
 def test_all_processes_together(monkeypatch):

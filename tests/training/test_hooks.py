@@ -86,7 +86,7 @@ def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, ca
     assert facts["parameters"] == 8 and facts["important"] == 6 and facts["steps"] == 3 and facts["mr_pull"] is None
     assert facts["largest_share"] == pytest.approx(float(raw.max() / raw.sum()), rel=1e-5)
     assert facts["rising_steps"] == (1 if effective == "step" else None)
-    assert ("the loss rose in first order in 1 of 3 steps (33.3 %)" in caplog.text) == (effective == "step")
+    assert ("the loss rose to first order in 1 of 3 steps (33.3 %)" in caplog.text) == (effective == "step")
     assert "Omega (eq. 10) is above 0 for 6 of P = 8 parameters, with the quantiles 5 %: 0." in caplog.text
     write_facts(facts, tmp_path)
     assert json.loads((tmp_path / "importance.json").read_text()) == facts

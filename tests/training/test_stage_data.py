@@ -111,7 +111,7 @@ def test_empty_stage_and_wrong_index_are_refused():
         data.apply_stage(d, stage(), CLASSES, hml(), 100, 0.25)
     with pytest.raises(HMLError, match="predicate index 5 but the model has 5 classes"):
         data.apply_stage(dataset(), stage((3, 4)), 5, hml(), 100, 0.25)
-    with pytest.raises(HMLError, match=r"relations of its predicates alone \(on, ...\), .* policy 'pure_images'"):
+    with pytest.raises(HMLError, match=r"only relations of its predicates \(on, ...\), .* policy 'pure_images'"):
         d, names = dataset(), ["", "on", "of", "in", "", ""]
         data.select_images(d, stage((1,), "pure_images"), data.label_counts(d, 6), hml(), names)
 

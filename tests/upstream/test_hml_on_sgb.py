@@ -176,7 +176,7 @@ def test_fine_tuning_and_nan(run_hml, tmp_path):
     weight = ["MODEL.WEIGHT", str(tmp_path / "one" / "model_final.pth")]
     still = ["HML.ENABLED", "True", "SOLVER.BASE_LR", "1e-12", "HML.SEED", "3"]
     text = finished(run_hml(TRAIN, "two", "--skip-test", *options, *still, *weight))
-    assert "fine-tuning: stage 1 of 2 takes the whole model from MODEL.WEIGHT" in text
+    assert "fine-tuning: stage 1 of 2 loads the whole model from MODEL.WEIGHT" in text
     first = StageMemory.load(tmp_path / "two" / "hml" / "stage1" / "memory.pt").head
     assert all(torch.allclose(v.float(), given[f"roi_heads.relation.{n}"].float(), atol=1e-6) for n, v in first.items())
     name = next(n for n in given if ".predictor." in n and given[n].is_floating_point())

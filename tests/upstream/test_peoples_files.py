@@ -38,7 +38,7 @@ def test_a_run_on_them(run_host, tmp_path):
     done = run_host(TRAIN, *PREDCLS, "MODEL.ROI_RELATION_HEAD.PREDICTOR", "MotifPredictor", "SOLVER.MAX_ITER", "1")
     assert done.code == 0, done.text[-3000:]
     assert f"{CACHE} was cut short" in done.text
-    assert "3 images of" in done.text and "have split 1 (validation): this benchmark uses them nowhere" in done.text
+    assert "3 images of" in done.text and "have split 1 (validation): this benchmark does not use them" in done.text
     assert torch.load(out / CACHE, weights_only=True)["fg_matrix"].shape == (151, 151, 51)
     assert not list(out.glob(".*part"))
 

@@ -105,7 +105,7 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
             amp.load_state_dict(arguments.pop("amp"))
     elif start:
         unused = ", MODEL.PRETRAINED_DETECTOR_CKPT is not used" if cfg.MODEL.PRETRAINED_DETECTOR_CKPT else ""
-        logger.info("Fine-tuning: the whole model, its relation head too, starts from MODEL.WEIGHT %s%s", start, unused)
+        logger.info("Fine-tuning: the whole model with its relation head starts from MODEL.WEIGHT %s%s", start, unused)
         checkpointer.load(start, with_optim=False)
     else:
         if cfg.MODEL.WEIGHT:

@@ -49,7 +49,7 @@ def test_bad_file(file, text, says):
 @pytest.mark.parametrize(
     ("opts", "says"),
     [
-        (["SOLVER.MAX_ITER"], "no partner"),
+        (["SOLVER.MAX_ITER"], "has no value"),
         (["SOLVER.MAXITER", "3"], "did you mean SOLVER.MAX_ITER"),
         (["NOTHING.LIKE.IT", "3"], "no key NOTHING"),
         (["SOLVER.MAX_ITER", "many"], "defaults.yaml"),

@@ -188,7 +188,7 @@ def test_another_schedule_on_resume(tmp_path, caplog):
     with caplog.at_level("INFO"):
         run.go(tmp_path)
     assert run.lrs == pytest.approx([0.2, 0.2, 0.02, 0.02])  # the bias's rate is twice BASE_LR x 5
-    assert "SOLVER.SCHEDULE.TYPE is another" in caplog.text
+    assert "SOLVER.SCHEDULE.TYPE has changed" in caplog.text
 
 
 def test_unchanged_settings_are_not_mentioned(tmp_path, caplog):

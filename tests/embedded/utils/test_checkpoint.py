@@ -153,7 +153,7 @@ def test_other_trainers_file_loads_with_a_line(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         DetectronCheckpointer(cfg, net).load(str(tmp_path / "m.pth"), with_optim=False)
     assert all(torch.equal(v, given[f"model.module.{n}"]) for n, v in net.state_dict().items())
-    assert "under state_dict" in caplog.text and "model. is left out of 6 names" in caplog.text
+    assert "under state_dict" in caplog.text and "model. is removed from 6 names" in caplog.text
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

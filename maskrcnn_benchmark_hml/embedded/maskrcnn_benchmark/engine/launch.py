@@ -128,7 +128,7 @@ def check_start(cfg: CfgNode) -> None:
     if detector and not cfg.MODEL.PARTIAL_LOAD and holds_relation_head(weight_names(resolve_weights(cfg, detector))):
         raise HMLError(
             f"MODEL.PRETRAINED_DETECTOR_CKPT {detector} is a whole relation model, not a detector alone; give it as "
-            "MODEL.WEIGHT to start from all of it, or add MODEL.PARTIAL_LOAD True to take what fits by name"
+            "MODEL.WEIGHT to start from the whole model, or add MODEL.PARTIAL_LOAD True to load what fits by name"
         )
 
 

@@ -123,8 +123,8 @@ class Checkpointer:
                 changed[1].update(self.scheduler.load_progress(scheduler))
         if text := changed_settings(*changed):
             self.logger.info(
-                "Settings differ from the checkpoint's and act from iteration %d on: %s. The iterations done, the "
-                "decays of the schedule and the momentum of each weight go on from the checkpoint",
+                "Some settings differ from the checkpoint's and apply from iteration %d on: %s. The iteration count, "
+                "the decays of the schedule and the momentum of each weight continue from the checkpoint",
                 iteration + 1, text,
             )
 

@@ -66,7 +66,7 @@ def changed_settings(optimizer: Mapping[str, Any], schedule: Mapping[str, Any]) 
     another = any(old is None for old, _ in schedule.values())
     changed = {**optimizer, **({} if another else schedule)}
     parts = [f"{_KEYS[key]} {_shown(old)} -> {_shown(new)}" for key, (old, new) in changed.items()]
-    return ", ".join([*parts, *(["SOLVER.SCHEDULE.TYPE is another"] if another else [])])
+    return ", ".join([*parts, *(["SOLVER.SCHEDULE.TYPE has changed"] if another else [])])
 
 
 def _shown(value: Any) -> str:

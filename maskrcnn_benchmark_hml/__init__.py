@@ -3,4 +3,4 @@
 Importing this package has no side effects; ``hml --help`` lists what it can do.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -45,7 +45,8 @@ def test_all_well(tmp_path, tiny_vg, capsys):
     code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
     assert code == 0 and said.endswith("\nHML will run\n")
     assert said.count("\n") > 25 and " breaks " not in said and "correct: 120 images, 50 predicates" in flat(said)
-    assert all(len(line) <= 118 for line in said.splitlines()[2:])
+    # A path is not broken: how long it is depends on where the tests run.
+    assert [line for line in said.splitlines()[2:] if len(line) > 118 and "/" not in line.split()[-1]] == []
 
 
 def test_the_embedded_benchmark_is_well(capsys, tmp_path, monkeypatch):

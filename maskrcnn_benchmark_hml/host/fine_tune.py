@@ -97,6 +97,6 @@ def start_stage(driver: Starting, load: Callable[..., Any]) -> None:
         if not (alone and name.startswith(seams.EXTRACTORS))
     }
     load(file, with_optim=False)
-    head.load_state_dict(kept, strict=False)
+    head.load_state_dict({**head.state_dict(), **kept})  # whole: torch 2.1 sets batch counts that are absent to 0
     what = "the whole model" if first else "the detector and the feature extractors" if alone else "the detector"
     _log.info("HML: fine-tuning: %s loads %s from MODEL.WEIGHT %s", driver.stage.title(), what, file)

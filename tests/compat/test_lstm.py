@@ -94,6 +94,10 @@ def test_the_lstm_alone_is_in_float32(without, dtype, lengths):
 
 def test_a_module_of_low_precision_keeps_its_type(without):
     module = OwnForward(8, 4).to(torch.bfloat16)
+    try:
+        torch.nn.LSTM.forward(module, torch.ones(3, 8, dtype=torch.bfloat16))
+    except RuntimeError as error:
+        pytest.skip(f"this torch has no bfloat16 LSTM on this processor at all: {error}")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert module(torch.ones(3, 8))[0].dtype == torch.bfloat16
 

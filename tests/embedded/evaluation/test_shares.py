@@ -103,8 +103,9 @@ def test_predictions_are_held_only_to_be_stored(tiny_cfg, tmp_path, folder, save
             gc.collect()
             most[0] = max(most[0], sum(reference() is not None for reference in alive))
             made = super().forward(images, targets)
-            # The scores of all pairs, which are what takes the memory.
-            alive.extend(weakref.ref(one.get_field("pred_rel_scores").untyped_storage()) for one in made)
+            # The scores of all pairs, which are what takes the memory. The tensors, not their storages: torch 2.1 ends
+            # with a segmentation fault when a storage that only a weak reference knows is collected.
+            alive.extend(weakref.ref(one.get_field("pred_rel_scores")) for one in made)
             return made
 
     cfg = sgdet(tiny_cfg)

@@ -22,11 +22,11 @@ CACHES = "*_statistics.cache"
 
 
 def statistics_once(module: Any) -> None:
-    """Cures three faults of ``get_dataset_statistics`` (data/build.py).
+    """Cures four faults of ``get_dataset_statistics`` (data/build.py).
 
     Every rank counts the training set and writes the same file: here rank 0 counts and writes, the others then read.
     A run that is stopped while it writes leaves a cut file, with which no later run starts: here it is written aside,
-    and one that is cut short all the same is removed and made again.
+    and one that is cut short all the same is removed and made again. A test alone has no OUTPUT_DIR yet: it is made.
     """
     original = module.get_dataset_statistics
 
@@ -35,7 +35,10 @@ def statistics_once(module: Any) -> None:
         several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         result = None
         if not several or dist.get_rank() == 0:
-            remove_cut_caches(getattr(cfg, "OUTPUT_DIR", ""))
+            folder = getattr(cfg, "OUTPUT_DIR", "")
+            if folder:
+                os.makedirs(folder, exist_ok=True)
+            remove_cut_caches(folder)
             with _saved_aside():
                 result = original(cfg)
         if several:

@@ -28,6 +28,13 @@ def test_statistics_are_counted_once_and_in_order(monkeypatch, rank):
     assert events == (["count", "barrier"] if rank == 0 else ["barrier", "count"])
 
 
+def test_a_test_alone_has_its_folder_made(tmp_path):
+    cache = tmp_path / "new" / "VG_train_statistics.cache"
+    module = SimpleNamespace(get_dataset_statistics=lambda cfg: torch.save(RESULT, str(cache)) or RESULT)
+    statistics.statistics_once(module)
+    assert module.get_dataset_statistics(SimpleNamespace(OUTPUT_DIR=str(cache.parent))) is RESULT and cache.is_file()
+
+
 @pytest.fixture
 def host(tmp_path):
     """As SGB's data/build.py: loads the cache if there is one, else counts and saves; ``counted`` notes each count."""

@@ -18,7 +18,7 @@ from maskrcnn_benchmark_hml.method.tree import PredicateTree
 
 from .conftest import make_data
 
-NAMES = ["controls", "merged", "policies", "table1", "table2", "table3a", "table3b", "tradeoff", "tuned"]
+NAMES = ["controls", "merged", "mr_scale", "policies", "table1", "table2", "table3a", "table3b", "tradeoff", "tuned"]
 
 
 def write(folder: Path, **content) -> str:

@@ -1,15 +1,18 @@
-"""Opens files, and says why one cannot be read: one sentence that names the file, the matter and the remedy.
+"""Reads and writes files: atomic writes, JSON, digests, locks; and why a file cannot be read, in one sentence.
 
-Standard library only, but for h5py where an HDF5 file is opened. An intact file is never called damaged: a lock, a
-permission, another format, another encoding and a wrapping around the right file are told apart from a cut file.
+A final file is written through :func:`written_aside` and nothing else, so a reader finds the old file or the new one,
+whole, whatever interrupts the writer. An error names the file, the reason and the remedy. Standard library only, but
+for h5py, torch and filelock where one is needed.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
+import glob
+import hashlib
 import json
 import os
-import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,44 +20,154 @@ from typing import TYPE_CHECKING, Any
 
 from . import file_formats as formats
 from .errors import HMLError
-from .file_formats import cut_short, describe_format, describe_inside
+from .file_faults import why_unreadable
+from .file_formats import cut_short, describe_format
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["cut_short", "describe_format", "formats", "open_h5", "read_json", "why_unreadable"]
+__all__ = [
+    "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "one_at_a_time",
+    "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "why_unreadable", "write_json",
+    "write_text", "written_aside",
+]
 
-# What callers ask for -> the formats that are it; any other phrase stands for the format of that name.
-_WANTED = {
-    "a JSON file": (formats.JSON, formats.TEXT),
-    "a picture": (formats.JPEG, formats.PNG, formats.WEBP, formats.GIF, formats.BMP, formats.TIFF),
-    "a checkpoint": (formats.TORCH, formats.TORCH_LEGACY, formats.PICKLE, formats.SAFETENSORS),
-    "a torch file": (formats.TORCH, formats.TORCH_LEGACY, formats.PICKLE),
-    "a numpy archive": (formats.NPZ, formats.NPY),
-    "a file of word vectors": (formats.TEXT, formats.FASTTEXT),
-}
-_UNPACK = {
-    formats.GZIP: "gunzip",
-    formats.BZIP2: "bunzip2",
-    formats.XZ: "unxz",
-    formats.ZIP: "unzip",
-    formats.TAR: "tar -xf",
-    "a 7z archive": "7z x",
-    "a RAR archive": "unrar x",
-    "a zstd file": "unzstd",
-}
-_BY_ERRNO = {
-    errno.EMFILE: "cannot be opened: this process has too many files open; raise the limit (ulimit -n 65536) "
-    "or use fewer loader workers",
-    errno.ENFILE: "cannot be opened: the machine has too many files open; close other programs",
-    errno.ESTALE: "cannot be read: its network file system has lost it (stale handle); start again, or remount it",
-    errno.EIO: "cannot be read: the disk or network file system reports an input/output error; try again, "
-    "then look at the disk (dmesg)",
-    errno.ENOMEM: "cannot be read: not enough memory is free; close other programs",
-    errno.ELOOP: "is a link that leads back to itself; set it to the real file",
-    errno.ENAMETOOLONG: "cannot be opened: the path is too long; use a shorter folder name",
-}
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)  # 524: Linux's internal ENOTSUPP, seen on NFS
+ASIDE = ".part"
+"""Last part of the name of a file or folder that is not whole yet."""
+
+
+def aside_of(path: Path) -> Path:
+    """Where this process writes ``path`` until it is whole: hidden, in the same folder, so that a rename is enough."""
+    return path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
+
+
+@contextmanager
+def written_aside(path: str | Path, what: str = "file") -> Iterator[Path]:
+    """Yield a path to write to; on leaving it becomes ``path``, or is removed if something was raised.
+
+    Args:
+        path: the file's place; missing folders are made.
+        what: what the file is, for the error's sentence.
+
+    Raises:
+        HMLError: the place cannot be written.
+    """
+    path = Path(path)
+    aside = aside_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield aside
+            put_in_place(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise HMLError(f"the {what} {path} cannot be written ({error.strerror or error}); choose another place") \
+            from error
+
+
+def put_in_place(aside: Path, path: Path) -> None:
+    """Flush ``aside`` to disk, then give it the name ``path`` in one step."""
+    with open(aside, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove what processes that no longer exist left beside ``path`` while they wrote it."""
+    for aside in path.parent.glob(f".{glob.escape(path.name)}.*{ASIDE}"):
+        if not _runs(aside.name[: -len(ASIDE)].rpartition(".")[2]):
+            shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    """Whether another process with this id exists; what this process begins, it begins anew."""
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return int(pid) != os.getpid()
+
+
+def write_text(path: str | Path, text: str, what: str = "file") -> None:
+    """Write a text file in UTF-8; HMLError as for :func:`written_aside`."""
+    with written_aside(path, what) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, content: Any, what: str = "file", **options: Any) -> None:
+    """Write a JSON file; ``options`` are those of ``json.dumps``."""
+    write_text(path, json.dumps(content, **options) + "\n", what)
+
+
+def save_torch(content: Any, path: str | Path, what: str = "file") -> None:
+    """Write ``content`` by ``torch.save``; the file's bytes do not depend on its name."""
+    import torch
+
+    remove_left_over(Path(path))  # such files are large
+    with written_aside(path, what) as aside, aside.open("wb") as file:
+        torch.save(content, file)
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file, computed once as long as the file is not written again.
+
+    Raises:
+        HMLError: there is no such file.
+    """
+    if not path.is_file():
+        raise HMLError(f"there is no file {path}; correct the path")
+    return _file_digest(str(path), path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _file_digest(path: str, _modified: int) -> bytes:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.digest()
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Inside, no other process of this machine is inside with the same lock file; waits until then.
+
+    Raises:
+        OSError: the lock file cannot be written, or its file system has no locks.
+    """
+    import filelock
+
+    try:
+        lock = filelock.FileLock(path)
+        lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(str(error)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def inherited_lock(path: Path) -> Iterator[int]:
+    """Hold a lock file; the descriptor can be given to a child, and the lock is held as long as either process lives.
+
+    filelock cannot do that: its descriptor is private, and it unlocks for the child as well.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -79,113 +192,3 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or no such encoding
         raise HMLError(why_unreadable(path, error, "a JSON file")) from error
-
-
-def why_unreadable(path: str | Path, error: BaseException | None, wanted: str) -> str:
-    """One sentence on why a file could not be read, with the remedy; starts with the path, without a full stop.
-
-    Args:
-        path: the file.
-        error: what reading it raised; None if its format alone was the reason.
-        wanted: what it should be, with the article: a name of :mod:`.file_formats` such as ``"an HDF5 file"``, or
-            ``"a JSON file"``, ``"a picture"``, ``"a checkpoint"``, ``"a torch file"``, ``"a numpy archive"``.
-    """
-    path = Path(path)
-    matter = _locked(error) or _from_folder(path) or _from_errno(path, error)
-    if matter is None:
-        try:
-            kind = describe_format(path)
-            matter = _from_content(path, kind, error, wanted)
-        except OSError as failure:  # unreadable for us as well, for another reason than the caller's
-            matter = _from_errno(path, failure) or f"cannot be read ({failure.strerror or failure})"
-    return f"{path} {matter}"
-
-
-def _error_number(error: BaseException | None) -> int | None:
-    """errno of an OSError; h5py gives some only in the text ("errno = 11")."""
-    number = getattr(error, "errno", None)
-    if number is None and isinstance(error, OSError):
-        found = re.search(r"errno = (\d+)", str(error))
-        number = int(found.group(1)) if found else None
-    return number
-
-
-def _locked(error: BaseException | None) -> str | None:
-    text, number = str(error or ""), _error_number(error)
-    if number in _NO_LOCKS or ("unable to lock file" in text and number not in (errno.EAGAIN, errno.EACCES)):
-        return (
-            "is on a file system that cannot lock files (NFS, Lustre and the like): set the environment variable "
-            "HDF5_USE_FILE_LOCKING=FALSE, or copy the file to a local disk"
-        )
-    if number == errno.EAGAIN or "unable to lock file" in text or "already open for" in text and "h5clear" not in text:
-        return (
-            "is open for writing in another program, e.g. a notebook: close it there (f.close(), or end its kernel) "
-            "and start again"
-        )
-    if "h5clear" in text:  # a writer that was killed left its mark in the file
-        return (
-            "is marked as open for writing: close it in the program that writes it; if that was killed, clear the "
-            "mark with: h5clear -s FILE"
-        )
-    return None
-
-
-def _from_folder(path: Path) -> str | None:
-    if path.is_dir():
-        return "is a folder, not a file; name the file"
-    if path.is_symlink() and not path.exists():
-        return f"is a link to {os.readlink(path)}, which does not exist; correct the link or the path"
-    return None
-
-
-def _from_errno(path: Path, error: BaseException | None) -> str | None:
-    number = _error_number(error)
-    if isinstance(error, FileNotFoundError) or number in (errno.ENOENT, errno.ENOTDIR):
-        return "does not exist; correct the path"
-    if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
-        return "may not be read by this user (no permission); its owner can allow it: chmod a+r FILE"
-    if isinstance(error, MemoryError):
-        number = errno.ENOMEM
-    return _BY_ERRNO.get(number) if number is not None else None
-
-
-def _from_content(path: Path, kind: str, error: BaseException | None, wanted: str) -> str:
-    plain = kind.split(" in ")[0]
-    if kind in (formats.EMPTY, formats.ZEROS):
-        what = "is empty (0 bytes)" if kind == formats.EMPTY else "holds zero bytes only"
-        return f"{what}: the program that wrote or copied it did not finish; write or copy it again"
-    if plain == formats.HTML:
-        return f"is an HTML page (a download's login or error page?), not {wanted}; download the file itself"
-    if kind == formats.LFS:
-        return f"is a git-lfs pointer, not {wanted}; fetch its content with: git lfs pull"
-    if kind == wanted or plain in _WANTED.get(wanted, (wanted,)):
-        return _right_format(path, kind, error, wanted)
-    if kind in _UNPACK:
-        how = cut_short(path, kind) or (str(error) if isinstance(error, EOFError) else "")
-        if how:
-            return f"is {kind} and cut short ({how}): writing or copying it did not finish; write or copy it again"
-        inside = describe_inside(path, kind)
-        around = f" (in it: {inside})" if inside else ""
-        return f"is {kind}{around}, not {wanted}; unpack it ({_UNPACK[kind]} FILE) and give the unpacked file"
-    return f"is {kind}, not {wanted}; name the right file"
-
-
-def _right_format(path: Path, kind: str, error: BaseException | None, wanted: str) -> str:
-    """The file is what was wanted as far as its first bytes tell, and could not be read all the same."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0] if error is not None else "no reason given"
-    if isinstance(error, UnicodeDecodeError) or " in " in kind and "byte-order mark" not in kind:
-        encoding = kind.split(" in ")[1] if " in " in kind else "an encoding that was not recognised"
-        return f"is text in {encoding}, not in UTF-8; save it as UTF-8" + (
-            f" (iconv -f {encoding} -t UTF-8 FILE)" if " in " in kind else f" ({reason})"
-        )
-    how = cut_short(path, kind.split(" in ")[0])
-    ends_early = re.search(r"truncated|unexpected (end|EOF)|end-of-stream", reason, re.I)
-    if not how and (isinstance(error, EOFError) or ends_early):
-        how = reason
-    if how:
-        return f"is cut short ({how}): writing or copying it did not finish; write or copy it again"
-    if isinstance(error, json.JSONDecodeError):
-        return f"is not valid JSON at line {error.lineno} column {error.colno} ({error.msg}); correct it there"
-    if kind == formats.TEXT:
-        return f"is {kind}, not {wanted} ({reason}); name the right file"
-    return f"is {kind}, but its content cannot be read ({reason}); compare it with its source, e.g. by sha256sum"

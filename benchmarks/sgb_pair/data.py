@@ -18,10 +18,10 @@ from maskrcnn_benchmark_hml.datasets.layout import (
     TRAIN,
     ImageRecord,
     Vocabulary,
-    write_json,
 )
 from maskrcnn_benchmark_hml.datasets.mini_vg import vg150_vocabulary
 from maskrcnn_benchmark_hml.datasets.writer import write_vg
+from maskrcnn_benchmark_hml.files import write_json
 
 SIDE = 160
 RELATIONS = 7

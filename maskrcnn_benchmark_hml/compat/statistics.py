@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from ..errors import HMLError
-from ..files import cut_short, describe_format, formats, why_unreadable
+from ..files import cut_short, describe_format, formats, why_unreadable, written_aside
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
@@ -97,12 +97,8 @@ def _saved_aside() -> Iterator[None]:
         if not (isinstance(f, (str, os.PathLike)) and Path(f).match(CACHES)):
             save(obj, f, *args, **kwargs)
             return
-        part = Path(f).with_name(f".{Path(f).name}.{os.getpid()}.part")
-        try:
+        with written_aside(f, "statistics cache") as part:
             save(obj, part, *args, **kwargs)
-            os.replace(part, f)
-        finally:
-            part.unlink(missing_ok=True)
 
     torch.save = aside
     try:

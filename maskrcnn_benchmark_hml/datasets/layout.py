@@ -5,8 +5,6 @@ The format itself is described in :mod:`maskrcnn_benchmark_hml.datasets.format`.
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import HMLError
+from ..files import aside_of, remove_left_over
 
 H5_NAME = "VG-SGG-with-attri.h5"
 DICTS_NAME = "VG-SGG-dicts-with-attri.json"
@@ -90,13 +89,6 @@ class ImageRecord:
         return f"{self.image_id}.jpg"
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as JSON, aside first, so that a reader never sees half a file."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(json.dumps(value) + "\n", encoding="utf-8")
-    os.replace(aside, path)
-
-
 def require_free(out: Path, force: bool) -> None:
     """Refuse a target that already holds something.
 
@@ -116,17 +108,6 @@ def require_free(out: Path, force: bool) -> None:
         )
 
 
-def _runs(pid: str) -> bool:
-    """Whether another process with this id exists; a killed one leaves its unfinished folder behind."""
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return int(pid) != os.getpid()
-
-
 @contextmanager
 def new_dataset_folder(out: Path | str, force: bool = False) -> Iterator[Path]:
     """Give a folder beside ``out`` to fill; it takes the name ``out`` only when the block ends without an error.
@@ -139,10 +120,8 @@ def new_dataset_folder(out: Path | str, force: bool = False) -> Iterator[Path]:
     out = Path(os.path.abspath(out))
     require_free(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
-        if not _runs(left_over.name.rpartition("-")[2]):
-            shutil.rmtree(left_over, ignore_errors=True)
-    aside = out.parent / f".{out.name}.partial-{os.getpid()}"
+    remove_left_over(out)
+    aside = aside_of(out)
     aside.mkdir()
     try:
         yield aside

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from ..errors import HMLError
+from ..files import written_aside
 from .check import check_arrays
 from .layout import BOX_SCALE, PHOTOS_NAME
 from .mini_vg_draw import class_colour
@@ -71,7 +72,6 @@ def fill_placeholders(folder: Path | str) -> tuple[int, int]:
         boxes = np.clip(corners[rows] * (max(size) / BOX_SCALE), 0, [*size, *size])
         picture = draw_placeholder(size, boxes, raw["labels"][rows, 0], names)
         path = photos / f"{raw.images[i]['image_id']}.jpg"
-        aside = path.with_name(f".{path.name}.partial")
-        picture.save(aside, "JPEG", quality=90)
-        os.replace(aside, path)
+        with written_aside(path, "picture") as aside:
+            picture.save(aside, "JPEG", quality=90)
     return len(missing), len(raw.images) - len(missing)

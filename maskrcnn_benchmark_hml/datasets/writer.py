@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 
 from ..errors import HMLError
+from ..files import write_json, written_aside
 from .layout import (
     BOX_SCALE,
     DICTS_NAME,
@@ -24,7 +24,6 @@ from .layout import (
     VALIDATION,
     ImageRecord,
     Vocabulary,
-    write_json,
 )
 from .reader import stored_corners
 
@@ -60,9 +59,8 @@ def write_vg(
             raise HMLError(f"image id {record.image_id} occurs twice; every image needs its own id")
         seen.add(record.image_id)
     arrays = _arrays(records)
-    aside = folder / (H5_NAME + ".partial")
     # earliest..v110 keeps the file readable by every HDF5 >= 1.10 and its bytes independent of the time.
-    with h5py.File(aside, "w", libver=("earliest", "v110")) as h5:
+    with written_aside(folder / H5_NAME) as aside, h5py.File(aside, "w", libver=("earliest", "v110")) as h5:
         for name in sorted(arrays):
             h5.create_dataset(name, data=arrays[name])
         if num_val_images is not None:
@@ -71,7 +69,6 @@ def write_vg(
             h5.attrs["about"] = about
         if source:
             h5.attrs["source"] = json.dumps(source)
-    os.replace(aside, folder / H5_NAME)
     write_json(folder / DICTS_NAME, _dicts(records, vocabulary))
     write_json(folder / IMAGES_NAME, [_image_entry(record) for record in records])
 

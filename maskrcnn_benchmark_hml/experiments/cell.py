@@ -6,22 +6,20 @@ command, and a folder that holds a run with other settings is never touched.
 
 from __future__ import annotations
 
-import fcntl
-import functools
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import HMLError
+from ..files import file_digest, inherited_lock, write_json
 from ..resources import config_file
 from .process import last_warning, run_process
 
@@ -129,33 +127,6 @@ def data_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file, computed once as long as the file is not written again.
-
-    Raises:
-        HMLError: there is no such file.
-    """
-    if not path.is_file():
-        raise HMLError(f"there is no file {path}; correct the path")
-    return _file_digest(str(path), path.stat().st_mtime_ns)
-
-
-@functools.cache
-def _file_digest(path: str, _modified: int) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.digest()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON aside and put it in place in one step."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    os.replace(aside, path)
-
-
 def check_cell(cell: Cell) -> bool:
     """Look at the cell's folder without changing it; True if the cell has finished.
 
@@ -226,15 +197,12 @@ def _drop_steps_on_the_way(cell: Cell) -> None:
 @contextmanager
 def _exclusive(cell: Cell) -> Iterator[int]:
     """Hold the cell's lock. The child inherits it, so it is held as long as either process lives."""
-    handle = os.open(cell.output / "cell.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = stack.enter_context(inherited_lock(cell.output / "cell.lock"))
         except BlockingIOError:
             raise HMLError(f"another process is running in {cell.output}; wait for it or end it") from None
         yield handle
-    finally:
-        os.close(handle)
 
 
 def _read_record(cell: Cell) -> dict[str, Any] | None:
@@ -251,4 +219,4 @@ def _read_record(cell: Cell) -> dict[str, Any] | None:
 
 def _write_record(cell: Cell, seconds: float, *, finished: bool) -> None:
     content = {"name": cell.name, "settings": cell.settings(), "seconds": round(seconds, 2), "finished": finished}
-    write_json(cell.output / RECORD, content)
+    write_json(cell.output / RECORD, content, "run's record", indent=1)

@@ -14,10 +14,11 @@ from typing import Any
 
 from ..config import profile_names
 from ..errors import HMLError
+from ..files import write_json
 from ..machine import usable_cores
 from ..resources import config_file
 from .budget import BUDGETS, budget_help, describe_budget, equal_lengths, stage_lengths, stage_shares
-from .cell import Cell, CellFailed, write_json
+from .cell import Cell, CellFailed
 from .cells_catalog import (
     DETECTOR_CONFIG,
     DETECTOR_ITERATIONS,
@@ -246,7 +247,7 @@ def run_demo(args: argparse.Namespace) -> int:
         budget=args.budget,
         iterations={run: sum(n) for run, n in demo.lengths().items()},
     )
-    write_json(demo.out / "summary.json", summary)
+    write_json(demo.out / "summary.json", summary, indent=1)
     print(describe(runs, layers, summary, facts))
     print(f"\nWritten: {demo.out / 'summary.json'} (fractions, not percent). The runs' folders are beside it.")
     return 0

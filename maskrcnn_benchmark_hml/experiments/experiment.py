@@ -13,8 +13,8 @@ from typing import Any
 from .. import __version__
 from ..config import profile_names
 from ..errors import HMLError
+from ..files import write_text
 from ..machine import usable_cores
-from ..method.aside import written_aside
 from ..method.tree import PredicateTree
 from ..report.overview import TASK_NAMES
 from ..report.sweep_figure import draw_sweep
@@ -194,8 +194,7 @@ def report(
     rows = [row for run, _ in done for row in read_rows(run, tree)]
     write_results(folder, rows, done)
     text = _page(grid, options, rows, done, failures, command)
-    with written_aside(folder / "results.md", "results") as aside:
-        aside.write_text(text, "utf-8")
+    write_text(folder / "results.md", text, "results")
     pictures = [path.name for path in _draw(grid, rows, folder)]
     return f"{text}\nWritten into {folder}: results.csv, results.md, times.csv, {', '.join(pictures)}"
 

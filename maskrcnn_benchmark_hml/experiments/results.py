@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
-from ..method.aside import written_aside
+from ..files import write_text
 from ..method.tree import PredicateTree
 from ..metrics.matching import KS
 from ..metrics.summary import csv_text
@@ -106,8 +106,7 @@ def write_results(folder: Path, rows: Sequence[Row], results: Iterable[tuple[Gri
 
 
 def _write(path: Path, text: str) -> None:
-    with written_aside(path, "results") as aside:
-        aside.write_text(text, "utf-8")
+    write_text(path, text, "results")
 
 
 def grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:

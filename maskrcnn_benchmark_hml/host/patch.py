@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
+from ..files import written_aside
 from .locate import checkout_below, is_benchmark
 
 SCRIPT = Path("tools") / "relation_train_net.py"
@@ -186,10 +187,9 @@ def run_patch(args: argparse.Namespace) -> int:
             if _MARKED.fullmatch(line):
                 print(f"{script}:{number}: {sign} {line.decode().rstrip()}")
         return 0
-    aside = script.with_name(script.name + ".part")
-    aside.write_bytes(text)
-    aside.chmod(script.stat().st_mode)
-    aside.replace(script)
+    with written_aside(script, "script") as aside:
+        aside.write_bytes(text)
+        aside.chmod(script.stat().st_mode)
     print(f"{script}: {'patched' if args.action == 'apply' else 'as it was before the patch'}")
     return 0
 

@@ -15,9 +15,10 @@ from yacs.config import CfgNode
 from .. import __version__
 from ..config import check_config, settings
 from ..errors import HMLError
+from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
-from ..training.checkpoint import check_settings, read_state, record_extension, write_text_atomic
+from ..training.checkpoint import check_settings, read_state, record_extension
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
@@ -69,14 +70,13 @@ class Plan:
              "labels": list(s.labels), "old_classes": list(s.old_classes)}
             for s in self.stages
         ]
-        write_text_atomic(json.dumps(rows, indent=1), folder / "stages.json")
+        write_json(folder / "stages.json", rows, indent=1)
         for stage in self.stages:
             stage.folder.mkdir(parents=True, exist_ok=True)
             target = stage.folder / self.statistics_name
             if not target.is_file():
-                aside = target.with_name(target.name + ".part")
-                aside.write_bytes(self.statistics)
-                aside.replace(target)
+                with written_aside(target) as part:
+                    part.write_bytes(self.statistics)
 
 
 def prepare(cfg: CfgNode) -> Plan:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import HMLError
-from ..training.checkpoint import plain, read_state, write_state, write_text_atomic
+from ..files import ASIDE, put_in_place, write_text
+from ..training.checkpoint import plain, read_state, write_state
 from ..training.hooks import HML
 from ..training.stages import Stage
 from .fine_tune import start_stage
 from .plan import resolve_checkpoint
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-_ASIDE = ".part"
 
 
 class Restartable(Protocol):
@@ -60,15 +59,15 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
             driver.checkpointer = self
 
         def save(self, name: str, **kwargs) -> None:
-            super().save(name + _ASIDE, **kwargs)
+            super().save(name + ASIDE, **kwargs)
 
         def tag_last_checkpoint(self, last_filename: str) -> None:
             written = Path(self.save_dir) / Path(last_filename).name  # RTPB and others leave out the folder
-            whole = written.with_name(written.name.replace(_ASIDE + ".pth", ".pth"))
-            os.replace(written, whole)
+            whole = written.with_name(written.name.replace(ASIDE + ".pth", ".pth"))
+            put_in_place(written, whole)
             driver.saved_iteration = driver.iteration
             write_state(whole, training_state(driver), driver.cfg.HML.KEEP_STATES)
-            write_text_atomic(str(whole), whole.parent / "last_checkpoint")
+            write_text(whole.parent / "last_checkpoint", str(whole))
 
         def get_checkpoint_file(self) -> str:
             named = super().get_checkpoint_file()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import zipfile
 from dataclasses import dataclass, field
@@ -15,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
-from ..files import why_unreadable
-from .aside import written_aside
+from ..files import save_torch, why_unreadable
 
 _FORMAT = "hml-stage-memory"
 _VERSION = 1
@@ -74,10 +72,7 @@ class StageMemory:
             "provenance": json.dumps(self.provenance, sort_keys=True),
             "digest": digest,
         }
-        with written_aside(path, "stage memory") as aside, aside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
+        save_torch(content, path, "stage memory")
         return digest
 
     @classmethod

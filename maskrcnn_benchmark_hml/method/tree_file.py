@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import HMLError
-from .aside import written_aside
 
 if TYPE_CHECKING:
     from .tree import PredicateTree
@@ -54,8 +53,7 @@ def write_tree_file(path: str | Path, tree: PredicateTree) -> None:
         "predicates": list(tree.predicates),
         "counts": tree.counts,
     }
-    with written_aside(path, "tree") as aside:
-        aside.write_text(_readable(content), encoding="utf-8")
+    files.write_text(path, _readable(content), "tree")
 
 
 def _readable(content: dict[str, Any]) -> str:

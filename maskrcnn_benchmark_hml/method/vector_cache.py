@@ -8,11 +8,14 @@ import logging
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+
+from ..errors import HMLError
+from ..files import one_at_a_time, written_aside
 
 Table = tuple[str, dict[str, int], np.ndarray]
 Reader = Callable[["Path", "int | None", "frozenset[str]"], Table]
@@ -37,8 +40,8 @@ def read_once_per_machine(path: Path, dim: int | None, words: frozenset[str], re
     with ExitStack() as stack:
         try:
             kept = _own_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-            stack.enter_context(_only_one(kept.with_suffix(".lock")))
-        except (OSError, ImportError) as error:  # ImportError: no fcntl, on Windows
+            stack.enter_context(one_at_a_time(kept.with_suffix(".lock")))
+        except OSError as error:
             logger.info("word vectors are not kept for other processes (%s)", error)
             return read(path, dim, words)
         found = _load(kept)
@@ -59,16 +62,6 @@ def _own_folder() -> Path:
     return folder
 
 
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Inside, no other process of this machine is inside with the same path."""
-    import fcntl
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _load(path: Path) -> Table | None:
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -81,11 +74,8 @@ def _load(path: Path) -> Table | None:
 def _store(path: Path, table: Table) -> None:
     name, index, matrix = table
     words = sorted(index, key=index.__getitem__)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with aside.open("wb") as file:
+        with written_aside(path) as aside, aside.open("wb") as file:
             np.savez(file, name=name, words=json.dumps(words), matrix=matrix)
-        os.replace(aside, path)
-    except OSError as error:
+    except HMLError as error:
         logger.info("word vectors are not kept for other processes (%s)", error)
-        aside.unlink(missing_ok=True)

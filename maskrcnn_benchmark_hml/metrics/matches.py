@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import HMLError
+from ..files import written_aside
 from .recall import ImageRanks
 
 MATCHES_FILE = "matches.npz"
@@ -58,8 +59,8 @@ class SplitMatches:
         )
 
     def save(self, path: Path) -> None:
-        """Write to exactly ``path`` (the caller puts it in place)."""
-        with open(path, "wb") as file:
+        """Write the file; HMLError if its place cannot be written."""
+        with written_aside(path, "result") as aside, aside.open("wb") as file:
             np.savez_compressed(file, **{field.name: np.asarray(getattr(self, field.name)) for field in fields(self)})
 
     @classmethod

@@ -75,18 +75,14 @@ def run_report(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace, rows: list, content: Any) -> None:
-    import json
-
-    from ..method.aside import written_aside
+    from ..files import write_json, write_text
     from ..metrics.summary import csv_text
     from .overview import CSV_COLUMNS
 
     if args.csv:
-        with written_aside(args.csv, "table") as aside:
-            aside.write_text(csv_text(CSV_COLUMNS, rows), encoding="utf-8")
+        write_text(args.csv, csv_text(CSV_COLUMNS, rows), "table")
     if args.json:
-        with written_aside(args.json, "table") as aside:
-            aside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(args.json, content, "table", indent=1, allow_nan=False)
 
 
 def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..method.aside import written_aside
+from ..files import written_aside
 from .drawing import Figure, rc_context
 
 FORMATS = ("png", "svg")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -19,32 +18,11 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
-from ..files import why_unreadable
+from ..files import save_torch, why_unreadable, write_json
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _SUFFIX = ".hml.pt"
 _EXTENDED = "extended"
-
-
-def save_atomic(content: Any, path: str | Path) -> None:
-    """``torch.save`` aside, flush to disk, then rename: the file is whole or absent."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    with open(aside, "wb") as f:
-        torch.save(content, f)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(aside, path)
-
-
-def write_text_atomic(text: str, path: str | Path) -> None:
-    """Write a small text file aside, then rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text)
-    os.replace(aside, path)
 
 
 def state_file(checkpoint: str | Path) -> Path:
@@ -56,7 +34,8 @@ def write_state(checkpoint: str | Path, state: Mapping[str, Any], keep: int) -> 
     """Write the resume file of a complete checkpoint and delete all but the ``keep`` newest in that folder."""
     checkpoint = Path(checkpoint)
     own = state_file(checkpoint)
-    save_atomic({**state, "checkpoint": checkpoint.name, "checkpoint_bytes": checkpoint.stat().st_size}, own)
+    pair = {"checkpoint": checkpoint.name, "checkpoint_bytes": checkpoint.stat().st_size}
+    save_torch({**state, **pair}, own, "resume file")
     old = sorted(checkpoint.parent.glob("*" + _SUFFIX), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     for path in [p for p in old if p != own][keep - 1 :]:
         path.unlink()
@@ -120,7 +99,7 @@ def check_settings(
     """
     path = Path(folder) / "settings.json"
     if not path.is_file():
-        _write_settings(path, settings)
+        write_json(path, settings, "run's settings", indent=1, sort_keys=True)
         return
     try:
         old = json.loads(path.read_text())
@@ -147,11 +126,8 @@ def record_extension(folder: str | Path, settings: Mapping[str, Any], extended: 
     """Bind a run's folder to changed settings; ``settings.json`` lists all such changes under ``extended``."""
     path = Path(folder) / "settings.json"
     earlier = json.loads(path.read_text()).get(_EXTENDED, [])
-    _write_settings(path, {**settings, _EXTENDED: [*earlier, extended]})
-
-
-def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    write_text_atomic(json.dumps(settings, indent=1, sort_keys=True), path)
+    changed = {**settings, _EXTENDED: [*earlier, extended]}
+    write_json(path, changed, "run's settings", indent=1, sort_keys=True)
 
 
 def plain(value: Any) -> Any:

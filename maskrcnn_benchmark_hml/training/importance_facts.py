@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..method.aside import written_aside
+from ..files import write_json
 from ..method.distribution import omega_distribution
 from ..method.tracker import ImportanceTracker
 
@@ -70,5 +69,4 @@ def quantile_levels(facts: Mapping[str, Any]) -> list[float]:
 
 def write_facts(facts: Mapping[str, Any], folder: Path) -> None:
     """Write the figures as JSON into the folder of the stage's memory."""
-    with written_aside(folder / FACTS_FILE, "stage's figures") as aside:
-        aside.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / FACTS_FILE, facts, "stage's figures", indent=1, allow_nan=False)

@@ -124,7 +124,7 @@ def test_interrupted_dataset_leaves_what_was_there(tmp_path):
     with pytest.raises(RuntimeError), new_dataset_folder(out, force=True):
         raise RuntimeError
     assert (out / H5_NAME).read_text() == "whole"
-    (tmp_path / ".data.partial-999999999").mkdir()  # what a killed process leaves
+    (tmp_path / ".data.999999999.part").mkdir()  # what a killed process leaves
     with new_dataset_folder(out, force=True) as folder:
         (folder / H5_NAME).write_text("new")
     assert (out / H5_NAME).read_text() == "new"

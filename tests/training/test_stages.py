@@ -140,7 +140,7 @@ def test_settings_of_a_folder_are_binding(tmp_path):
 def test_schedule_state_keeps_what_loads_without_code(tmp_path):
     state = checkpoint.plain({"lr": 0.1, "log": object(), "lrs": [0.1, 0.2], "nested": {"a": 1, 2: torch.ones(1)}})
     assert set(state) == {"lr", "lrs", "nested"} and set(state["nested"]) == {"a", 2}
-    checkpoint.save_atomic(state, tmp_path / "state.pt")
+    checkpoint.save_torch(state, tmp_path / "state.pt")
     assert torch.load(tmp_path / "state.pt", weights_only=True)["lrs"] == [0.1, 0.2]
     assert list(tmp_path.iterdir()) == [tmp_path / "state.pt"]
 

@@ -12,11 +12,11 @@ import torch
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.solver import WarmupReduceLROnPlateau
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer, clip_grad_norm
-from maskrcnn_benchmark.utils.miscellaneous import replaced_file
 from maskrcnn_benchmark.utils.model_serialization import load_state_dict
 from maskrcnn_benchmark.utils.rng import rng_state, seed_all, set_rng_state
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.files import written_aside
 
 LOG = logging.getLogger("test")
 MAPPING = {"roi_heads.relation.box_feature_extractor": "roi_heads.box.feature_extractor"}
@@ -112,7 +112,7 @@ def test_entry_of_a_missing_file(tmp_path):
 def test_interrupted_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replaced_file(path) as aside:
+    with pytest.raises(KeyboardInterrupt), written_aside(path) as aside:
         aside.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old"

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from maskrcnn_benchmark.utils.comm import get_rank, get_world_size, is_main_process
 from maskrcnn_benchmark.utils.imports import import_file
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, replaced_file, save_labels
+from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_labels
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.files import save_torch
 
 from . import datasets as D
 from .collate_batch import BatchCollator
@@ -56,9 +57,7 @@ def get_dataset_statistics(cfg: CfgNode) -> dict[str, Any]:
         result = getattr(D, entry["factory"]).count_statistics(**args)
         logger.info("Statistics of %s: counted over its training split", name)
         if is_main_process():
-            mkdir(cfg.OUTPUT_DIR)
-            with replaced_file(cache) as aside:
-                torch.save({**result, "sources": sources}, aside)
+            save_torch({**result, "sources": sources}, cache, "statistics cache")
     _check_class_counts(cfg, result["obj_classes"], result["rel_classes"], result["att_classes"], name)
     return result
 

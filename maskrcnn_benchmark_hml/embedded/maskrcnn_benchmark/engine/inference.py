@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,12 +11,12 @@ import torch
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate, start_evaluation
 from maskrcnn_benchmark.engine.progress import bar_disabled
 from maskrcnn_benchmark.utils.comm import gather, get_world_size, is_main_process
-from maskrcnn_benchmark.utils.miscellaneous import replaced_file
 from maskrcnn_benchmark.utils.timer import Timer, get_time_str
 from tqdm import tqdm
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.files import write_json
 from maskrcnn_benchmark_hml.finite import check_scores, check_weights
 
 
@@ -124,8 +123,7 @@ def inference(
     predictions = _in_order(parts, len(dataset))
     if cfg.TEST.CUSTUM_EVAL:
         path = Path(cfg.DETECTED_SGG_DIR) / "custom_prediction.json"
-        with replaced_file(path) as aside:
-            aside.write_text(json.dumps({i: scene_graph(p) for i, p in enumerate(predictions)}), encoding="utf-8")
+        write_json(path, {i: scene_graph(p) for i, p in enumerate(predictions)}, "scene graphs")
         logger.info("Scene graphs of %d pictures are in %s", len(predictions), path)
         return -1.0
     return evaluate(

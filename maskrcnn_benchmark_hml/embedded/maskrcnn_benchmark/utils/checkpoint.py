@@ -12,9 +12,9 @@ from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.compat.checkpoint_file import read_checkpoint
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.files import save_torch, write_text
 
 from .imports import import_file
-from .miscellaneous import mkdir, replaced_file
 from .model_serialization import brief, load_state_dict, unwrapped
 from .pretrained import NOT_IN_IMAGENET, from_imagenet, translated
 from .resume import changed_settings, load_optimizer
@@ -56,11 +56,9 @@ class Checkpointer:
         if self.scheduler is not None:
             data["scheduler"] = self.scheduler.state_dict()
         data.update(kwargs)
-        mkdir(self.save_dir)
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
-        with replaced_file(path) as aside:
-            torch.save(data, aside)
+        save_torch(data, path, "checkpoint")
         self.tag_last_checkpoint(str(path))
 
     def load(
@@ -158,8 +156,7 @@ class Checkpointer:
 
     def tag_last_checkpoint(self, last_filename: str) -> None:
         """Make ``last_filename`` the checkpoint that the next run continues from."""
-        with replaced_file(Path(self.save_dir) / LAST) as aside:
-            aside.write_text(last_filename, encoding="utf-8")
+        write_text(Path(self.save_dir) / LAST, last_filename)
 
     def _load_file(self, f: str) -> dict[str, Any]:
         if not Path(f).is_file():

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.files import write_json, write_text
 
 from .comm import is_main_process
 
@@ -20,28 +20,10 @@ def mkdir(path: str | Path) -> None:
     os.makedirs(path, exist_ok=True)
 
 
-@contextmanager
-def replaced_file(path: str | Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes the place of ``path`` on leaving, in one step.
-
-    Whatever interrupts the writing, ``path`` holds the old content or the new one, never a part.
-    """
-    path = Path(path)
-    aside = path.with_name(path.name + ".part")
-    try:
-        yield aside
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def save_config(cfg: CfgNode, path: str | Path) -> None:
     """Write the whole configuration as YAML (main process only)."""
     if is_main_process():
-        with replaced_file(path) as aside:
-            aside.write_text(cfg.dump(), encoding="utf-8")
+        write_text(path, cfg.dump(), "configuration")
 
 
 def save_labels(dataset_list: Sequence[Any], output_dir: str | Path) -> None:
@@ -55,5 +37,4 @@ def save_labels(dataset_list: Sequence[Any], output_dir: str | Path) -> None:
         else:
             logging.getLogger(__name__).warning("%s has no categories; not in labels.json", type(dataset).__name__)
     if labels:
-        with replaced_file(Path(output_dir) / "labels.json") as aside:
-            aside.write_text(json.dumps(labels, indent=2), encoding="utf-8")
+        write_json(Path(output_dir) / "labels.json", labels, indent=2)

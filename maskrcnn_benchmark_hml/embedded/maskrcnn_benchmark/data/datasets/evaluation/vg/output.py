@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, replaced_file
+from maskrcnn_benchmark.utils.miscellaneous import mkdir
 
+from maskrcnn_benchmark_hml.files import save_torch, write_json, write_text
 from maskrcnn_benchmark_hml.metrics.matches import MATCHES_FILE, SplitMatches
 from maskrcnn_benchmark_hml.metrics.summary import metrics_csv
 
@@ -22,15 +21,11 @@ def write_results(
     folder = Path(folder)
     mkdir(folder)
     if result is not None:
-        with replaced_file(folder / "result_dict.pytorch") as aside:
-            torch.save(result, aside)
+        save_torch(result, folder / "result_dict.pytorch", "result")
     if matches is not None:
-        with replaced_file(folder / MATCHES_FILE) as aside:
-            matches.save(aside)
-    with replaced_file(folder / "metrics.csv") as aside:
-        aside.write_text(metrics_csv(content), encoding="utf-8")
-    with replaced_file(folder / "metrics.json") as aside:
-        aside.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        matches.save(folder / MATCHES_FILE)
+    write_text(folder / "metrics.csv", metrics_csv(content), "result")
+    write_json(folder / "metrics.json", content, "result", indent=1, allow_nan=False)
 
 
 def write_predictions(
@@ -38,8 +33,8 @@ def write_predictions(
 ) -> None:
     """``eval_results.pytorch`` ({"groundtruths", "predictions"}: lists of BoxList) and ``visual_info.json``."""
     mkdir(folder)
-    with replaced_file(Path(folder) / "eval_results.pytorch") as aside:
-        torch.save({"groundtruths": list(groundtruths), "predictions": list(predictions)}, aside)
+    stored = {"groundtruths": list(groundtruths), "predictions": list(predictions)}
+    save_torch(stored, Path(folder) / "eval_results.pytorch", "predictions")
     drawn = [
         {
             "img_file": str(Path(dataset.filenames[i]).absolute()),
@@ -48,8 +43,7 @@ def write_predictions(
         }
         for i, (truth, prediction) in enumerate(zip(groundtruths, predictions))
     ]
-    with replaced_file(Path(folder) / "visual_info.json") as aside:
-        aside.write_text(json.dumps(drawn), encoding="utf-8")
+    write_json(Path(folder) / "visual_info.json", drawn)
 
 
 def _named(boxes: BoxList, field: str, names: dict[int, str]) -> list[list[Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..training.data import draw_stage_rows
-from . import seams
+from . import hook_points
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _ALL = 1 << 40
@@ -26,11 +26,11 @@ def leave_out_ignored(processor: Any, labels: Sequence[int]) -> None:
     Args:
         labels: the stage's classes; pairs with other labels but background are ignored.
     """
-    sized = all(hasattr(processor, name) for name in seams.SAMPLER_SIZES)
+    sized = all(hasattr(processor, name) for name in hook_points.SAMPLER_SIZES)
     if not sized:
         _log.warning("HML: the pair sampler has no %s; under the label policy 'only' ignored pairs therefore reduce "
-                     "the number of sampled pairs", " and ".join(seams.SAMPLER_SIZES))
-    for name in seams.SAMPLERS:
+                     "the number of sampled pairs", " and ".join(hook_points.SAMPLER_SIZES))
+    for name in hook_points.SAMPLERS:
         sample = getattr(processor, name, None)
         if sample is not None:
             setattr(processor, name, _stage_sampler(processor, sample, labels, sized))
@@ -51,11 +51,11 @@ def _stage_sampler(processor: Any, sample: Callable, labels: Sequence[int], size
 @contextlib.contextmanager
 def _unlimited(processor: Any) -> Iterator[tuple[int, float]]:
     """The sampler's sizes, which are large enough for all pairs inside the block."""
-    sizes = tuple(getattr(processor, name) for name in seams.SAMPLER_SIZES)
-    for name, value in zip(seams.SAMPLER_SIZES, (_ALL, 0.5)):
+    sizes = tuple(getattr(processor, name) for name in hook_points.SAMPLER_SIZES)
+    for name, value in zip(hook_points.SAMPLER_SIZES, (_ALL, 0.5)):
         setattr(processor, name, value)
     try:
         yield sizes
     finally:
-        for name, value in zip(seams.SAMPLER_SIZES, sizes):
+        for name, value in zip(hook_points.SAMPLER_SIZES, sizes):
             setattr(processor, name, value)

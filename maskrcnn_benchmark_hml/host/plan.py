@@ -21,7 +21,7 @@ from ..training.checkpoint import check_settings, read_state, record_extension, 
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
-from . import seams
+from . import hook_points
 from . import settings as host_settings
 from .extend import HINT, check_schedule, extension
 from .fine_tune import check_start, start_file
@@ -95,7 +95,7 @@ def prepare(cfg: CfgNode) -> Plan:
                 f"{name}.IMS_PER_BATCH is {images}, which {world} processes cannot share; give a multiple of {world} "
                 "(it counts all of them together)"
             )
-    known = seams.known_predictors()
+    known = hook_points.known_predictors()
     predictor, classes = host_settings.predictor_name(cfg), host_settings.class_count(cfg)
     if predictor not in known:
         raise HMLError(f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}")
@@ -131,9 +131,9 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes]:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
             shutil.copy(cached, own.OUTPUT_DIR)
-        statistics = seams.dataset_statistics(own)
-        dataset = seams.training_dataset(own)
-        seams.build_test_loaders(own)
+        statistics = hook_points.dataset_statistics(own)
+        dataset = hook_points.training_dataset(own)
+        hook_points.build_test_loaders(own)
         return statistics, dataset, name, (Path(own.OUTPUT_DIR) / name).read_bytes()
 
 

@@ -11,7 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..training.data import label_counts
-from . import seams
+from . import hook_points
 from . import settings as host_settings
 
 
@@ -34,4 +34,4 @@ def training_label_counts(cfg: CfgNode) -> np.ndarray:
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     pictures = ("TEST.CUSTUM_EVAL", False) if "CUSTUM_EVAL" in cfg.TEST else ()
     with aside(cfg, "SOLVER.IMS_PER_BATCH", world, *pictures) as own:
-        return label_counts(seams.training_dataset(own), host_settings.class_count(cfg))
+        return label_counts(hook_points.training_dataset(own), host_settings.class_count(cfg))

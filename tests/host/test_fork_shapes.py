@@ -100,7 +100,7 @@ def test_a_predictor_without_logits_hands_them_to_its_criterion():
     head, seen = SilentHead(), []
     driver = attach.StageDriver.__new__(attach.StageDriver)
     driver.plan = SimpleNamespace(num_classes=4)
-    driver.hml = SimpleNamespace(
+    driver.method = SimpleNamespace(
         relation_loss=lambda logits, labels: torch.tensor(7.0),
         on_forward=lambda features, args, kwargs, logits: seen.append(logits) or {"loss_cr": torch.tensor(1.0)},
     )

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from ..batch_statistics import keep_batch_statistics
-from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..training import data as stage_data
 from ..training.seeding import seed_everything
@@ -25,6 +24,7 @@ from .pair_sampling import leave_out_ignored
 from .plan import Plan
 from .restart import checkpointer_class, finish_iteration
 from .sharing import share_pooling
+from .step_call import StepCall, answer
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -63,10 +63,7 @@ class StageDriver:
         self.scheduler: Any = None
         self.interrupt = interrupt
         self._model_bytes = self._momentum_bytes = 0
-        self._features: Any = None
-        self._call: tuple = ((), {})
-        self._logits: torch.Tensor | None = None
-        self._added_losses: dict[str, torch.Tensor] = {}
+        self.call = StepCall()
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -95,7 +92,7 @@ class StageDriver:
         self._model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
         head = self.head = hook_points.relation_head(model)
         tracked = (*hook_points.TRACKED, *(hook_points.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
-        self.method.on_stage_start(head, hook_points.RELATION_HEAD + ".", tracked, hook_points.uses_union(head))
+        self.method.on_stage_start(head, hook_points.RELATION_HEAD + ".", tracked, answer)
         if self.method.teacher is not None:
             share_pooling(head, self.method.teacher.head)
             if not cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL:
@@ -131,10 +128,9 @@ class StageDriver:
         evaluate = getattr(predictor, hook_points.CRITERION, None)
 
         def criterion_loss(logits, labels, *args, **kwargs):
-            pairs = sum(len(rows) for rows in hook_points.argument(predictor.forward, "rel_pair_idxs", 1, *self._call))
-            if logits.shape != (pairs, self.plan.num_classes):  # the objects' loss
+            if logits.shape != (self.call.pair_count(predictor), self.plan.num_classes):  # the objects' loss
                 return evaluate(logits, labels, *args, **kwargs)
-            self._logits = logits
+            self.call.own_logits = logits
             return self.method.relation_loss(logits, labels)
 
         if evaluate is not None:
@@ -189,27 +185,22 @@ class StageDriver:
 
     def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
         if head.training:
-            self._features = args[0] if args else kwargs["features"]
+            self.call.features = args[0] if args else kwargs["features"]
 
     def _before_predictor(self, predictor: nn.Module, args: tuple, kwargs: dict) -> None:
         if predictor.training:
-            self._call = (args, dict(kwargs))
+            self.call.args, self.call.kwargs = args, dict(kwargs)
 
     def _after_predictor(self, predictor: nn.Module, inputs: tuple, output: tuple) -> None:
         # The teacher answers here, not after the whole forward: here mixed precision's autocast is still on.
         if predictor.training:
-            logits = self._logits if output[1] is None else hook_points.as_rows(output[1])
-            if logits is None:
-                raise HMLError(
-                    f"{type(predictor).__name__} gives no relation logits in training and has no single relation loss "
-                    "that l_new could take the place of; choose another relation predictor"
-                )
-            self._added_losses = self.method.on_forward(self._features, *self._call, logits)
+            logits = self.call.relation_logits(predictor, output)
+            self.call.added_losses = self.method.on_forward(self.call, logits)
 
     def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
         if model.training:
-            hook_points.loss_dict(output).update(self._added_losses)
-            self._features, self._call, self._added_losses, self._logits = None, ((), {}), {}, None
+            hook_points.loss_dict(output).update(self.call.added_losses)
+            self.call = StepCall()
         return output
 
     # -- step -------------------------------------------------------------------------------------------------------

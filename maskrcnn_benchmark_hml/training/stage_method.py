@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,14 +51,16 @@ class StageMethod:
 
     # -- start ------------------------------------------------------------------------------------------------------
 
-    def on_stage_start(self, head: nn.Module, prefix: str, tracked: Sequence[str], with_union: bool) -> None:
+    def on_stage_start(
+        self, head: nn.Module, prefix: str, tracked: Sequence[str], answer: Callable[[nn.Module, Any], torch.Tensor]
+    ) -> None:
         """Read a freshly built relation head, before any hook is registered on it, and copy it as the teacher.
 
         Args:
             head: the relation head.
             prefix: its name within the model, e.g. ``roi_heads.relation.``.
             tracked: prefixes, relative to the head, of the parameters that F, Omega and MR act on.
-            with_union: whether the predictor is given union features.
+            answer: see :class:`.teacher.Teacher`.
         """
         self._prefix = prefix
         self._tracked_names = [
@@ -67,7 +70,7 @@ class StageMethod:
         if not self._tracked_names:
             raise HMLError(f"no trainable parameter of the relation head begins with {' or '.join(tracked)}")
         if self.memory is not None and self.settings.CR.WEIGHT > 0:
-            self.teacher = Teacher(head, self.memory.head, with_union)
+            self.teacher = Teacher(head, self.memory.head, answer)
 
     def on_fresh_start(self, head: nn.Module) -> None:
         """The host has loaded what a stage begins with, such as a detector: under INIT previous that head wins."""
@@ -145,11 +148,15 @@ class StageMethod:
             self._weights = self._weights.to(logits.device)
         return class_balanced_loss(logits.float(), labels.long(), self._weights)
 
-    def on_forward(self, features, call_args: tuple, call_kwargs: Mapping, logits: torch.Tensor) -> dict:
-        """CR's loss term (eq. 5) for the forward that the student just made; empty without a teacher."""
+    def on_forward(self, call: Any, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        """CR's loss term (eq. 5) for the forward that the student just made; empty without a teacher.
+
+        Args:
+            call: what the teacher needs to repeat it. logits: (N, C), the student's relation logits.
+        """
         if self.teacher is None:
             return {}
-        old = self.teacher.relation_logits(features, call_args, call_kwargs)
+        old = self.teacher.relation_logits(call, logits.device)
         if self._old_classes is None:
             classes = self.stage.old_classes if self.settings.CR.CLASSES == "old" else range(logits.shape[1])
             self._old_classes = torch.as_tensor(list(classes), device=logits.device)

@@ -47,7 +47,7 @@ def test_mr_settings_reach_the_gradient(reduction, factor):
     cfg = add_hml_config(CfgNode()).HML
     cfg.CR.WEIGHT, cfg.MR.WEIGHT, cfg.MR.MODE, cfg.MR.REDUCTION = 0.0, 0.25, "l2", reduction
     hml = StageMethod(cfg, stage(), StageMemory(1, star, star, star, {}))
-    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
     hml.on_parameters(head)
     head.predictor.weight.grad = torch.zeros(2, 3)
     assert hml.on_gradients()
@@ -61,7 +61,7 @@ def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, ca
     head = nn.Module()
     head.predictor = nn.Linear(3, 2)
     hml = StageMethod(cfg, stage(index=1), None)
-    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
     hml.on_parameters(head)
     hml.on_data(StageData(4, 32, 4, 32, COUNTS))
     draw = torch.Generator().manual_seed(0)
@@ -99,7 +99,7 @@ def test_a_dead_head_is_named_while_it_trains(caplog):
     head = nn.Module()
     head.predictor = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     hml = StageMethod(cfg, stage(index=1), None)
-    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
     hml.on_parameters(head)
     inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
 

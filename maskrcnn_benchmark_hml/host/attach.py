@@ -13,8 +13,8 @@ from torch import nn
 
 from ..batch_statistics import keep_batch_statistics
 from ..method.memory import StageMemory
-from ..training import data as stage_data
 from ..training.seeding import seed_everything
+from ..training.stage_loader import StageBatches, stage_loader
 from ..training.stage_method import StageMethod
 from ..training.stages import Stage
 from . import hook_points
@@ -25,6 +25,7 @@ from .plan import Plan
 from .restart import checkpointer_class, finish_iteration
 from .sharing import share_pooling
 from .step_call import StepCall, answer
+from .training_data import apply_stage, orientation_groups
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -161,18 +162,18 @@ class StageDriver:
         if self.iteration < self.stage.iterations:
             check_disk(str(self.stage.folder), self._model_bytes + self._momentum_bytes)
         dataset, head = loader.dataset, self.cfg.MODEL.ROI_RELATION_HEAD
-        counted = stage_data.apply_stage(
+        counted = apply_stage(
             dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION
         )
         detected = not head.USE_GT_BOX
         self.method.on_data(counted, self.cfg.SOLVER.IMS_PER_BATCH if detected else None)
-        batches = stage_data.StageBatches(
-            stage_data.orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
+        batches = StageBatches(
+            orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
             batch=self.cfg.SOLVER.IMS_PER_BATCH, iterations=self.stage.iterations, start=self.iteration,
             seed=(self.cfg.HML.SEED, self.stage.index), rank=self.rank, world=self.world,
             stopped=lambda: self.ended_early,
         )
-        return stage_data.stage_loader(loader, batches)
+        return stage_loader(loader, batches)
 
     # -- forward ----------------------------------------------------------------------------------------------------
 

@@ -106,12 +106,12 @@ def prepare(cfg: CfgNode) -> Plan:
             f"the dataset has {len(rel_classes)} predicate classes (background included) but "
             f"{host_settings.class_count_key(cfg)} is {classes}; set it to {len(rel_classes)}"
         )
-    counts = label_counts(dataset, classes)
+    counts = label_counts(dataset.relationships, classes)
     find_tree = one_stage_tree if cfg.HML.CONTROL in ONE_STAGE else resolve_tree
     tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], counts[1:].tolist())))
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
     for stage in stages:
-        select_images(dataset, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
+        select_images(dataset.relationships, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
     bound, folder = _bound_settings(cfg, tree), Path(cfg.OUTPUT_DIR)
     extended = extension(folder / "hml", stages, bound) if cfg.HML.EXTEND else ""
     plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)

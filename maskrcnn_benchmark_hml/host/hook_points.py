@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -113,9 +114,12 @@ def teacher_reads_labels(predictor: nn.Module) -> None:
 def calls_loss_evaluator(head: nn.Module) -> bool:
     """Whether the head computes the relation loss itself; in SHA-GCL its predictors do, by their ``criterion_loss``."""
     try:
-        return "loss_evaluator(" in inspect.getsource(type(head).forward)
-    except (OSError, TypeError):  # no source to read: as SGB has it
+        source = inspect.getsource(type(head).forward)
+    except (OSError, TypeError):  # no source to read: as in SGB
         return True
+    block = "if True:\n" if source[:1].isspace() else ""  # dedent would fail on text that starts at column 0
+    called = (node.func for node in ast.walk(ast.parse(block + source)) if isinstance(node, ast.Call))
+    return any(isinstance(name, ast.Attribute) and name.attr == "loss_evaluator" for name in called)
 
 
 def argument(function: Callable, name: str, position: int, args: Sequence, kwargs: Mapping) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import attach, restart, settings
+from maskrcnn_benchmark_hml.host import attach, hook_points, restart, settings
 from maskrcnn_benchmark_hml.host.step_call import StepCall, answer
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
@@ -123,6 +123,31 @@ def test_a_predictor_without_logits_hands_them_to_its_criterion():
     driver.call.own_logits = None
     with pytest.raises(HMLError, match="SilentPredictor gives no relation logits in training"):
         head(None, pairs, labels, None, objects, torch.randn(5, 6))  # a loss over other classes
+
+
+class CallsEvaluator(nn.Module):
+    def forward(self, logits):
+        return self.loss_evaluator(logits)
+
+
+class NamesItInAComment(nn.Module):
+    def forward(self, logits):
+        # return self.loss_evaluator(logits)
+        return logits
+
+
+class NamesItInTheDocstring(nn.Module):
+    def forward(self, logits):
+        """
+A line from column 0: the predictor has done what self.loss_evaluator(logits) does in SGB.
+        """
+        return logits
+
+
+@pytest.mark.parametrize("head, calls", [(CallsEvaluator, True), (NamesItInAComment, False),
+                                         (NamesItInTheDocstring, False), (SilentHead, False)])
+def test_only_a_call_of_the_loss_evaluator_counts(head, calls):
+    assert hook_points.calls_loss_evaluator(head()) is calls
 
 
 @pytest.mark.parametrize("choice", ["VG", "GQA_200"])

@@ -1,4 +1,4 @@
-"""Which part of the package may import which, imports inside functions included; and no circle of modules."""
+"""Which part of the package may import which, imports inside functions included; no circle; who knows which names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from maskrcnn_benchmark_hml.host import hook_points
 
 PACKAGE = Path(__file__).resolve().parents[1] / "maskrcnn_benchmark_hml"
 COMMANDS = {"cli", "treecmd", "datasets.cli", "report.command"}
@@ -21,6 +23,19 @@ ALLOWED = {
 BENCHMARK = {"host", "compat", "embedded"}
 #: Parts that know no benchmark.
 WITHOUT_BENCHMARK = ("method", "metrics", "datasets", "training", "report", "files", "config", "merge")
+#: Names of a benchmark's arguments, attributes and functions, which only the parts in BENCHMARK know.
+BENCHMARK_NAMES = {
+    *hook_points.SCRIPT_NAMES, *hook_points.HEAD_NAMES, *hook_points.SAMPLERS, *hook_points.SAMPLER_SIZES,
+    hook_points.DECODER, hook_points.CRITERION, hook_points.REDUCE, "rel_pair_idxs", "rel_labels", "rel_binarys",
+    "relation_logits", "refine_logits", "roi_features", "union_features", "att_feature_extractor",
+    "union_feature_extractor", "use_union_box", "post_processor", "relationships", "gt_boxes", "gt_classes",
+    "gt_attributes", "img_info", "get_img_info", "idx_list", "id_to_img_map", "get_groundtruth", "get_field",
+    "ROI_RELATION_PREDICTOR", "maskrcnn_benchmark",
+}
+#: Which the package uses for things of its own: predictor names of a table, train and its folder, the method's logits.
+BENCHMARK_NAMES -= {"predictor", "train", "relation_logits"}
+#: Names of a file's format, not of a benchmark's code: the VG annotation file, the stored predictions.
+OF_FILES = {"report.merging": {"rel_pair_idxs"}}
 
 
 def modules() -> dict[str, Path]:
@@ -61,6 +76,23 @@ def imports(name: str, lazy: bool = True) -> set[str]:
     return found - {"", name}
 
 
+def used_names(tree: ast.AST) -> set[str]:
+    """Attributes, arguments, keywords and variables, and strings but docstrings that are a (dotted) name."""
+    found: set[str] = set()
+    texts = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, (ast.arg, ast.keyword)):
+            found.add(node.arg or "")
+        elif isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
+            if node.value != "maskrcnn_benchmark.hml":  # the logger below the benchmark's own
+                found |= set(node.value.split("."))
+    return found
+
+
 def part(name: str) -> str:
     return name.split(".")[0]
 
@@ -76,6 +108,20 @@ def test_who_knows_no_benchmark_imports_none():
     wrong = {f"{name} -> {other}" for name in MODULES if part(name) in WITHOUT_BENCHMARK
              for other in imports(name) if part(other) in BENCHMARK}
     assert not wrong
+
+
+def test_who_knows_no_benchmark_uses_none_of_its_names():
+    wrong = {}
+    for name, path in MODULES.items():
+        if part(name) in ("method", "metrics", "training", "report"):
+            if found := used_names(ast.parse(path.read_text("utf-8"))) & BENCHMARK_NAMES - OF_FILES.get(name, set()):
+                wrong[name] = found
+    assert not wrong
+
+
+def test_the_reader_sees_names():
+    source = 'def f(rel_labels):\n    "gt_boxes"\n    return rel_labels.img_info, g("roi_heads.idx_list", logits=1)'
+    assert used_names(ast.parse(source)) == {"rel_labels", "img_info", "g", "roi_heads", "idx_list", "logits"}
 
 
 def test_nothing_imports_a_command():

@@ -1,1 +1,1 @@
-"""The rooms that know the benchmark's names: which benchmark, its seams, and how a script of it is run."""
+"""All that knows the benchmark's names: which benchmark, its hook points, and how a script of it is run."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..config import check_config
 from ..errors import HMLError
 from ..method.adjustment import adjust_logits, log_prior, tau_folder
-from . import seams
+from . import hook_points
 from .training_data import training_label_counts
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -83,7 +83,7 @@ def _with_adjusted(inference: Callable) -> Callable:
         own.defrost()
         own.TEST.ALLOW_LOAD_FROM_CACHE = False  # the model's logits are needed, not an earlier test's results
         own.freeze()
-        head, folder = seams.relation_head(given["model"]), Path(given["output_folder"])
+        head, folder = hook_points.relation_head(given["model"]), Path(given["output_folder"])
         record = _Record(given["data_loader"])
         given["data_loader"] = record
         with record.of(head.post_processor):
@@ -139,7 +139,7 @@ class _Record:
 
     def _note(self, module: nn.Module, args: tuple) -> None:
         logits, *rest = args
-        self.device = seams.as_rows(logits[0]).device
+        self.device = hook_points.as_rows(logits[0]).device
         # A copy: post-processors write their results into the boxes that they are given.
         self.calls.append(_moved((tuple(logits), *copy.deepcopy(rest)), _CPU))
 

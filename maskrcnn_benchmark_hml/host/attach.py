@@ -12,19 +12,20 @@ import torch
 from torch import nn
 
 from ..batch_statistics import keep_batch_statistics
-from ..errors import HMLError
 from ..method.memory import StageMemory
-from ..training import data as stage_data
-from ..training.hooks import HML
 from ..training.seeding import seed_everything
+from ..training.stage_loader import StageBatches, stage_loader
+from ..training.stage_method import StageMethod
 from ..training.stages import Stage
-from . import seams
+from . import hook_points
 from .environment import check_disk
 from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
 from .plan import Plan
 from .restart import checkpointer_class, finish_iteration
 from .sharing import share_pooling
+from .step_call import StepCall, answer
+from .training_data import apply_stage, orientation_groups
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -49,9 +50,9 @@ class StageDriver:
     def __init__(self, namespace: dict[str, Any], cfg, plan: Plan, stage: Stage, memory: StageMemory | None,
                  interrupt: Interrupt) -> None:
         self.namespace, self.cfg, self.plan, self.stage = namespace, cfg, plan, stage
-        self.original = {name: namespace[name] for name in (*seams.SCRIPT_SEAMS, *seams.OPTIONAL_SEAMS)
+        self.original = {name: namespace[name] for name in (*hook_points.SCRIPT_NAMES, *hook_points.OPTIONAL_NAMES)
                          if namespace.get(name) is not None}
-        self.hml = HML(cfg.HML, stage, memory)
+        self.method = StageMethod(cfg.HML, stage, memory)
         self.rank, self.world = rank_and_world()
         self.iteration = 0
         self.saved_iteration = -1
@@ -63,10 +64,7 @@ class StageDriver:
         self.scheduler: Any = None
         self.interrupt = interrupt
         self._model_bytes = self._momentum_bytes = 0
-        self._features: Any = None
-        self._call: tuple = ((), {})
-        self._logits: torch.Tensor | None = None
-        self._added_losses: dict[str, torch.Tensor] = {}
+        self.call = StepCall()
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -93,13 +91,13 @@ class StageDriver:
         seed_everything(self.cfg.HML.SEED, self.stage.index)
         model = self.original["build_detection_model"](cfg, *args, **kwargs)
         self._model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-        head = self.head = seams.relation_head(model)
-        tracked = (*seams.TRACKED, *(seams.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
-        self.hml.on_stage_start(head, seams.RELATION_HEAD + ".", tracked, seams.uses_union(head))
-        if self.hml.teacher is not None:
-            share_pooling(head, self.hml.teacher.head)
+        head = self.head = hook_points.relation_head(model)
+        tracked = (*hook_points.TRACKED, *(hook_points.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
+        self.method.on_stage_start(head, hook_points.RELATION_HEAD + ".", tracked, answer)
+        if self.method.teacher is not None:
+            share_pooling(head, self.method.teacher.head)
             if not cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL:
-                seams.teacher_reads_labels(self.hml.teacher.head.predictor)
+                hook_points.teacher_reads_labels(self.method.teacher.head.predictor)
         model.register_forward_pre_hook(self._before_forward)
         model.register_forward_hook(self._after_forward)
         head.register_forward_pre_hook(self._before_head, with_kwargs=True)
@@ -111,16 +109,16 @@ class StageDriver:
         return model
 
     def _wrap_loss(self, head: nn.Module) -> None:
-        if not seams.calls_loss_evaluator(head):
+        if not hook_points.calls_loss_evaluator(head):
             self._wrap_criterion(head.predictor)
             return
         evaluate = head.loss_evaluator
 
         def loss_evaluator(*args, **kwargs):
             losses = evaluate(*args, **kwargs)
-            labels = seams.as_rows(seams.argument(evaluate, "rel_labels", 1, args, kwargs))
-            logits = seams.as_rows(seams.argument(evaluate, "relation_logits", 2, args, kwargs))
-            return seams.with_relation_loss(losses, self.hml.relation_loss(logits, labels))
+            labels = hook_points.as_rows(hook_points.argument(evaluate, "rel_labels", 1, args, kwargs))
+            logits = hook_points.as_rows(hook_points.argument(evaluate, "relation_logits", 2, args, kwargs))
+            return hook_points.with_relation_loss(losses, self.method.relation_loss(logits, labels))
 
         if isinstance(evaluate, nn.Module):  # a registered child cannot be replaced by a function
             del head.loss_evaluator
@@ -128,18 +126,17 @@ class StageDriver:
 
     def _wrap_criterion(self, predictor: nn.Module) -> None:
         """The predictor computes its losses itself and returns no logits in training (SHA-GCL)."""
-        evaluate = getattr(predictor, seams.CRITERION, None)
+        evaluate = getattr(predictor, hook_points.CRITERION, None)
 
         def criterion_loss(logits, labels, *args, **kwargs):
-            pairs = sum(len(rows) for rows in seams.argument(predictor.forward, "rel_pair_idxs", 1, *self._call))
-            if logits.shape != (pairs, self.plan.num_classes):  # the objects' loss
+            if logits.shape != (self.call.pair_count(predictor), self.plan.num_classes):  # the objects' loss
                 return evaluate(logits, labels, *args, **kwargs)
-            self._logits = logits
-            return self.hml.relation_loss(logits, labels)
+            self.call.own_logits = logits
+            return self.method.relation_loss(logits, labels)
 
         if evaluate is not None:
-            delattr(predictor, seams.CRITERION)  # a registered child cannot be replaced by a function
-            setattr(predictor, seams.CRITERION, criterion_loss)
+            delattr(predictor, hook_points.CRITERION)  # a registered child cannot be replaced by a function
+            setattr(predictor, hook_points.CRITERION, criterion_loss)
 
     def _make_optimizer(self, *args, **kwargs):
         optimizer = self.original["make_optimizer"](*args, **kwargs)
@@ -165,18 +162,18 @@ class StageDriver:
         if self.iteration < self.stage.iterations:
             check_disk(str(self.stage.folder), self._model_bytes + self._momentum_bytes)
         dataset, head = loader.dataset, self.cfg.MODEL.ROI_RELATION_HEAD
-        counted = stage_data.apply_stage(
+        counted = apply_stage(
             dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION
         )
         detected = not head.USE_GT_BOX
-        self.hml.on_data(counted, self.cfg.SOLVER.IMS_PER_BATCH if detected else None)
-        batches = stage_data.StageBatches(
-            stage_data.orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
+        self.method.on_data(counted, self.cfg.SOLVER.IMS_PER_BATCH if detected else None)
+        batches = StageBatches(
+            orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
             batch=self.cfg.SOLVER.IMS_PER_BATCH, iterations=self.stage.iterations, start=self.iteration,
             seed=(self.cfg.HML.SEED, self.stage.index), rank=self.rank, world=self.world,
             stopped=lambda: self.ended_early,
         )
-        return stage_data.stage_loader(loader, batches)
+        return stage_loader(loader, batches)
 
     # -- forward ----------------------------------------------------------------------------------------------------
 
@@ -189,46 +186,41 @@ class StageDriver:
 
     def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
         if head.training:
-            self._features = args[0] if args else kwargs["features"]
+            self.call.features = args[0] if args else kwargs["features"]
 
     def _before_predictor(self, predictor: nn.Module, args: tuple, kwargs: dict) -> None:
         if predictor.training:
-            self._call = (args, dict(kwargs))
+            self.call.args, self.call.kwargs = args, dict(kwargs)
 
     def _after_predictor(self, predictor: nn.Module, inputs: tuple, output: tuple) -> None:
         # The teacher answers here, not after the whole forward: here mixed precision's autocast is still on.
         if predictor.training:
-            logits = self._logits if output[1] is None else seams.as_rows(output[1])
-            if logits is None:
-                raise HMLError(
-                    f"{type(predictor).__name__} gives no relation logits in training and has no single relation loss "
-                    "that l_new could take the place of; choose another relation predictor"
-                )
-            self._added_losses = self.hml.on_forward(self._features, *self._call, logits)
+            logits = self.call.relation_logits(predictor, output)
+            self.call.added_losses = self.method.on_forward(self.call, logits)
 
     def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
         if model.training:
-            seams.loss_dict(output).update(self._added_losses)
-            self._features, self._call, self._added_losses, self._logits = None, ((), {}), {}, None
+            hook_points.loss_dict(output).update(self.call.added_losses)
+            self.call = StepCall()
         return output
 
     # -- step -------------------------------------------------------------------------------------------------------
 
     def _clip_grad_norm(self, named_parameters, *args, **kwargs):
         named_parameters, norm = list(named_parameters), math.nan
-        if self.hml.on_gradients():
+        if self.method.on_gradients():
             norm = self.original["clip_grad_norm"](named_parameters, *args, **kwargs)
             if norm is None or math.isfinite(norm):
                 return norm
             # One inf in a parameter that is not tracked. Hosts now hold 0 * inf = NaN gradients; the step must not be.
-            self.hml.on_skipped()
+            self.method.on_skipped()
         _log.warning("HML: iteration %d: a gradient holds inf or NaN; the step is skipped", self.iteration)
         for _, parameter in named_parameters:
             parameter.grad = None
         return norm
 
     def _after_step(self, optimizer, args, kwargs) -> None:
-        self.hml.on_step(self.iteration)
+        self.method.on_step(self.iteration)
         if self.interrupt.requested():
             self.save_now()
             self.interrupt.leave(self.stage, self.iteration)

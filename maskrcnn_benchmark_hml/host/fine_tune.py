@@ -17,7 +17,7 @@ from ..compat.checkpoint_file import holds_relation_head, is_local, read_checkpo
 from ..errors import HMLError
 from ..finite import check_weights
 from ..training.stages import Stage
-from . import seams
+from . import hook_points
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -84,17 +84,17 @@ def start_stage(driver: Starting, load: Callable[..., Any]) -> None:
     file, head, model = driver.start_file, driver.head, driver.cfg.MODEL
     first = driver.stage.index == 1
     given = set(weight_names(file))
-    lacking = [name for name in head.state_dict() if f"{seams.RELATION_HEAD}.{name}" not in given]
+    lacking = [name for name in head.state_dict() if f"{hook_points.RELATION_HEAD}.{name}" not in given]
     if first and lacking and not model.get("PARTIAL_LOAD", False):
         raise HMLError(
-            f"MODEL.WEIGHT {file} lacks {seams.RELATION_HEAD}.{lacking[0]} ({len(lacking)} tensors of the relation "
-            "head in all): it has another relation head; use the settings that it was trained with, or leave "
+            f"MODEL.WEIGHT {file} lacks {hook_points.RELATION_HEAD}.{lacking[0]} ({len(lacking)} tensors of the "
+            "relation head in all): it has another relation head; use the settings that it was trained with, or leave "
             "MODEL.WEIGHT empty"
         )
     alone = not model.get("PRETRAINED_DETECTOR_CKPT", "") and driver.cfg.HML.STAGES.INIT == "fresh"
     kept = {} if first else {
         name: value.clone() for name, value in head.state_dict().items()
-        if not (alone and name.startswith(seams.EXTRACTORS))
+        if not (alone and name.startswith(hook_points.EXTRACTORS))
     }
     load(file, with_optim=False)
     head.load_state_dict({**head.state_dict(), **kept})  # whole: torch 2.1 sets batch counts that are absent to 0

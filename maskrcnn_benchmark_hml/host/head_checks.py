@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from . import seams
+from . import hook_points
 from .finding import BREAKS, FINE, HANDLED, PARTLY, Result, further, some
 from .settings import BY_DATASET
 from .source import PACKAGE, Source, arguments, assigned, attributes, called_on_self, returns
@@ -27,7 +27,7 @@ def _forward(source: Source) -> ast.FunctionDef:
 
 def relation_head(source: Source) -> Result:
     present = attributes(source.method(RELATION_HEAD, "ROIRelationHead", "__init__"))
-    missing = [name for name in seams.HEAD_SEAMS if name not in present]
+    missing = [name for name in hook_points.HEAD_NAMES if name not in present]
     if missing:
         return BREAKS, f"ROIRelationHead sets no self.{missing[0]}; keep SGB's attribute names"
     if not called_on_self(_forward(source), "predictor"):
@@ -39,14 +39,14 @@ def relation_head(source: Source) -> Result:
 
 def samplers(source: Source) -> Result:
     sizes = {}
-    for name in seams.SAMPLERS:
+    for name in hook_points.SAMPLERS:
         for value in returns(source.method(SAMPLING, "RelationSampling", name)):
             sizes[name] = len(value.elts) if isinstance(value, ast.Tuple) else 1
     small = [name for name, size in sizes.items() if size < 3]
     if small:
         return BREAKS, f"{small[0]} does not return (proposals, labels, pairs, ...); keep SGB's order"
     called = {ast.unparse(n.func) for n in ast.walk(_forward(source)) if isinstance(n, ast.Call)}
-    expected = {f"self.samp_processor.{name}" for name in seams.SAMPLERS}
+    expected = {f"self.samp_processor.{name}" for name in hook_points.SAMPLERS}
     other = sorted(name for name in called - expected if "samp_processor." in name and ".prepare_" not in name)
     if other:
         return PARTLY, (
@@ -140,7 +140,7 @@ def loss_evaluator(source: Source) -> Result:
     if not called_on_self(forward, "loss_evaluator"):
         own = [name for name, forward in predictors(source) if _own_relation_loss(forward)]
         if own:
-            return HANDLED, f"{some(own)}: self.{seams.CRITERION} in the predictor, where l_new takes its place"
+            return HANDLED, f"{some(own)}: self.{hook_points.CRITERION} in the predictor, where l_new takes its place"
         return BREAKS, (
             "ROIRelationHead.forward never calls self.loss_evaluator (its predictors compute the relation loss "
             "themselves), so l_new has no place"
@@ -156,7 +156,7 @@ def loss_evaluator(source: Source) -> Result:
 
 def _own_relation_loss(forward: ast.FunctionDef) -> bool:
     """Whether a predictor stores ``self.criterion_loss(...)`` as its relation loss (SHA-GCL; DRM's is another)."""
-    stored = assigned(forward, f"self.{seams.CRITERION}")
+    stored = assigned(forward, f"self.{hook_points.CRITERION}")
     return any(isinstance(target, ast.Subscript) and "rel" in ast.unparse(target.slice) for target in stored)
 
 

@@ -17,7 +17,7 @@ from ..config import add_hml_config, merge_profile, normalise_options, requested
 from ..errors import HMLError
 from ..merge import merge_settings
 from ..resources import config_root
-from . import environment, seams
+from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
@@ -76,7 +76,7 @@ def enter(benchmark: Benchmark) -> None:
 
 def add_settings(argv: list[str]) -> None:
     """Add the ``HML`` keys to the host's config tree, with the numbers of the profile that is asked for."""
-    cfg = add_hml_config(seams.benchmark_config())
+    cfg = add_hml_config(hook_points.benchmark_config())
     merge_profile(cfg, requested_profile(argv, config_file(argv)))
 
 
@@ -88,7 +88,7 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     if not benchmark.embedded:
         wrap_weights(namespace)
     if "train" in namespace:
-        line += f"; {seams.probe(namespace).describe()}"
+        line += f"; {hook_points.probe(namespace).describe()}"
         wrap_train(namespace, script, plans)
     wrap_tests(namespace)
     if {"train", "inference"} & namespace.keys():
@@ -136,7 +136,7 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     Args:
         parsed: the script's arguments as its own parser read them; loader workers may be lowered in them.
     """
-    own = seams.benchmark_config().clone()
+    own = hook_points.benchmark_config().clone()
     own.defrost()
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
@@ -144,5 +144,5 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     check_test(own, namespace, script)
     if not own.HML.ENABLED or "train" not in namespace:
         return []
-    seams.require(namespace, script)
+    hook_points.require(namespace, script)
     return [prepare(own)]

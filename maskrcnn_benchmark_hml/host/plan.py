@@ -22,7 +22,7 @@ from ..training.checkpoint import check_settings, read_state, record_extension
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
-from . import seams
+from . import hook_points
 from . import settings as host_settings
 from .extend import HINT, check_schedule, extension
 from .fine_tune import check_start, start_file
@@ -95,7 +95,7 @@ def prepare(cfg: CfgNode) -> Plan:
                 f"{name}.IMS_PER_BATCH is {images}, which {world} processes cannot share; give a multiple of {world} "
                 "(it counts all of them together)"
             )
-    known = seams.known_predictors()
+    known = hook_points.known_predictors()
     predictor, classes = host_settings.predictor_name(cfg), host_settings.class_count(cfg)
     if predictor not in known:
         raise HMLError(f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}")
@@ -106,12 +106,12 @@ def prepare(cfg: CfgNode) -> Plan:
             f"the dataset has {len(rel_classes)} predicate classes (background included) but "
             f"{host_settings.class_count_key(cfg)} is {classes}; set it to {len(rel_classes)}"
         )
-    counts = label_counts(dataset, classes)
+    counts = label_counts(dataset.relationships, classes)
     find_tree = one_stage_tree if cfg.HML.CONTROL in ONE_STAGE else resolve_tree
     tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], counts[1:].tolist())))
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
     for stage in stages:
-        select_images(dataset, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
+        select_images(dataset.relationships, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
     bound, folder = _bound_settings(cfg, tree), Path(cfg.OUTPUT_DIR)
     extended = extension(folder / "hml", stages, bound) if cfg.HML.EXTEND else ""
     plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)
@@ -131,9 +131,9 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes]:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
             shutil.copy(cached, own.OUTPUT_DIR)
-        statistics = seams.dataset_statistics(own)
-        dataset = seams.training_dataset(own)
-        seams.build_test_loaders(own)
+        statistics = hook_points.dataset_statistics(own)
+        dataset = hook_points.training_dataset(own)
+        hook_points.build_test_loaders(own)
         return statistics, dataset, name, (Path(own.OUTPUT_DIR) / name).read_bytes()
 
 

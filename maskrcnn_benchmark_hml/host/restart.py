@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..errors import HMLError
 from ..files import ASIDE, put_in_place, write_text
 from ..training.checkpoint import plain, read_state, write_state
-from ..training.hooks import HML
+from ..training.stage_method import StageMethod
 from ..training.stages import Stage
 from .fine_tune import start_stage
 from .plan import resolve_checkpoint
@@ -23,8 +23,8 @@ class Restartable(Protocol):
     """What a restart reads and sets of the stage that is driven.
 
     Attributes:
-        cfg, stage, hml: the stage's config, the stage, and the method's state.
-        original: the script's own globals by seam name.
+        cfg, stage, method: the stage's config, the stage, and what the method does in it.
+        original: the script's own globals by name.
         world: number of processes.
         head, scheduler, checkpointer: the student's relation head, the schedule, and the checkpointer made here.
         start_file: a relation model to start from, "" for none (fine_tune).
@@ -34,7 +34,7 @@ class Restartable(Protocol):
 
     cfg: Any
     stage: Stage
-    hml: HML
+    method: StageMethod
     original: dict[str, Any]
     world: int
     head: Any
@@ -86,7 +86,7 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
                                "restore it, or delete last_checkpoint beside it to start the stage afresh") from error
             if state is None:
                 set_starting_weights(driver)
-            driver.hml.on_parameters(driver.head)
+            driver.method.on_parameters(driver.head)
             if state is not None:
                 restore(driver, state, extra)
             return extra
@@ -96,7 +96,7 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
 
 def set_starting_weights(driver: Restartable) -> None:
     """What a stage that begins starts from beyond the host's own load, which copies a detector into the extractors."""
-    driver.hml.on_fresh_start(driver.head)
+    driver.method.on_fresh_start(driver.head)
 
 
 def training_state(driver: Restartable) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def training_state(driver: Restartable) -> dict[str, Any]:
     amp = driver.original.get("amp")
     return {
         "iteration": driver.iteration,
-        "hml": driver.hml.state_dict(),
+        "hml": driver.method.state_dict(),
         "scheduler": plain(driver.scheduler.state_dict()),
         "amp": plain(amp.state_dict()) if hasattr(amp, "state_dict") else {},
     }
@@ -118,7 +118,7 @@ def restore(driver: Restartable, state: dict[str, Any], extra: dict[str, Any]) -
             "delete last_checkpoint beside them to start the stage afresh"
         )
     driver.iteration = driver.restored_iteration = driver.saved_iteration = state["iteration"]
-    driver.hml.load_state_dict(state["hml"])
+    driver.method.load_state_dict(state["hml"])
     milestones = getattr(driver.scheduler, "milestones", None)
     driver.scheduler.load_state_dict(state["scheduler"])
     if milestones is not None and list(milestones) != list(driver.scheduler.milestones):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterator
 
-from . import head_checks, seams
+from . import head_checks, hook_points
 from .finding import BREAKS, FINE, HANDLED, PARTLY, Finding, Result, further, some
 from .settings import BY_DATASET
 from .source import PACKAGE, Absent, Source, arguments, assigned, attributes, bound, calls
@@ -46,10 +46,10 @@ def script_functions(source: Source) -> Result:
 
 def script_names(source: Source) -> Result:
     names = bound(source.tree(SCRIPT))
-    missing = [name for name in seams.SCRIPT_SEAMS if name not in names]
+    missing = [name for name in hook_points.SCRIPT_NAMES if name not in names]
     if missing:
         return BREAKS, f"{SCRIPT} has no {', '.join(missing)}; import them under SGB's names"
-    lost = [f"{name} ({text})" for name, text in seams.OPTIONAL_SEAMS.items() if name not in names]
+    lost = [f"{name} ({text})" for name, text in hook_points.OPTIONAL_NAMES.items() if name not in names]
     return (PARTLY, f"without {', '.join(lost)}") if lost else FINE
 
 

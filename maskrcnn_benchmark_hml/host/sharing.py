@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import seams
+from . import hook_points
 
 #: The layer runs on distinct boxes if that leaves out at least this share of them.
 _WORTHWHILE = 0.25
@@ -29,9 +29,9 @@ def share_pooling(student: nn.Module, teacher: nn.Module) -> int:
     """
     count = 0
     for name, pooler in student.named_modules():
-        if name.rpartition(".")[2] == seams.POOLER:
+        if name.rpartition(".")[2] == hook_points.POOLER:
             trained = {parameter.partition(".")[0] for parameter, _ in pooler.named_parameters()}
-            if trained <= {seams.REDUCE}:
+            if trained <= {hook_points.REDUCE}:
                 _share(pooler, teacher.get_submodule(name), bool(trained))
                 count += 1
     return count
@@ -64,10 +64,10 @@ def _share(student: nn.Module, teacher: nn.Module, ends_in_layer: bool) -> None:
         pooled, rows = last.pop("pooled", None), last.pop("rows", None)
         if pooled is None or args or kwargs or not torch.equal(box_rows(boxes), rows):
             return original(features, boxes, *args, **kwargs)
-        return on_distinct(getattr(teacher, seams.REDUCE), pooled, rows) if ends_in_layer else pooled.detach()
+        return on_distinct(getattr(teacher, hook_points.REDUCE), pooled, rows) if ends_in_layer else pooled.detach()
 
     if ends_in_layer:
-        layer = getattr(student, seams.REDUCE)
+        layer = getattr(student, hook_points.REDUCE)
         layer.register_forward_pre_hook(note_input)
         layer.register_forward_hook(note_output)
     student.register_forward_hook(after)

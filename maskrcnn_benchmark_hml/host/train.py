@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from ..method.memory import StageMemory
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
-from . import seams
+from . import hook_points
 from .attach import StageDriver, rank_and_world
 from .fine_tune import start_file, without_start
 from .interrupt import Interrupt
@@ -35,7 +35,7 @@ def wrap_train(namespace: dict[str, Any], script: str, checked: Sequence[Plan] =
         if not cfg.HML.ENABLED:
             return original(cfg, *args, **kwargs)
         plan = next((plan for plan in checked if plan.fits(cfg)), None) or prepare(cfg)
-        _log.info("HML: %s: %s", script, seams.require(namespace, script).describe())
+        _log.info("HML: %s: %s", script, hook_points.require(namespace, script).describe())
         return train_all_stages(namespace, original, cfg, plan, args, kwargs)
 
     namespace["train"] = train
@@ -68,7 +68,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
             # The schedule may end a stage early, where hosts save nothing; a lengthened one has an older final file.
             if not last.endswith("model_final.pth") or driver.saved_iteration != driver.iteration:
                 driver.checkpointer.save("model_final", iteration=driver.iteration)
-            handed_on = driver.hml.on_stage_end(driver.head, plan.provenance(stage))
+            handed_on = driver.method.on_stage_end(driver.head, plan.provenance(stage))
             write_facts(handed_on.provenance["importance"], stage.memory_file.parent)
             handed_on.save(stage.memory_file)
             _log.info("HML: %s ends after %d iterations; memory %s (digest %s)", stage.title(), driver.iteration,

@@ -1,4 +1,7 @@
-"""The host's training split as its own training loader has it."""
+"""The host's training split as its own training loader has it, and its edit for one stage.
+
+The dataset object is edited, never constructed: constructors differ between forks, these attributes do not.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from ..training.data import label_counts
-from . import seams
+from ..training.data import StageData, label_counts, stage_view
+from ..training.stages import Stage
+from . import hook_points
 from . import settings as host_settings
+
+#: Attributes of a training dataset that hold one entry for each image.
+_PER_IMAGE = ("relationships", "gt_boxes", "gt_classes", "gt_attributes", "filenames", "img_info")
 
 
 @contextlib.contextmanager
@@ -34,4 +41,36 @@ def training_label_counts(cfg: CfgNode) -> np.ndarray:
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     pictures = ("TEST.CUSTUM_EVAL", False) if "CUSTUM_EVAL" in cfg.TEST else ()
     with aside(cfg, "SOLVER.IMS_PER_BATCH", world, *pictures) as own:
-        return label_counts(seams.training_dataset(own), host_settings.class_count(cfg))
+        return label_counts(hook_points.training_dataset(own).relationships, host_settings.class_count(cfg))
+
+
+def apply_stage(
+    dataset, stage: Stage, num_classes: int, hml, pairs_per_image: int, positive_fraction: float
+) -> StageData:
+    """Edit a training dataset in place so that it is the stage's view, and count what it keeps.
+
+    Raises:
+        HMLError: no image is the stage's, or a predicate index is out of range.
+    """
+    boxes = [len(rows) for rows in dataset.gt_boxes]
+    keep, relations, data = stage_view(
+        dataset.relationships, boxes, stage, num_classes, hml, pairs_per_image, positive_fraction
+    )
+    for name in _PER_IMAGE:
+        column = getattr(dataset, name, None)
+        if column is not None and len(column) == data.images_before:
+            setattr(dataset, name, [column[i] for i in keep])
+    dataset.relationships = relations
+    if hasattr(dataset, "idx_list"):
+        dataset.idx_list = list(range(len(keep)))
+    if hasattr(dataset, "id_to_img_map"):
+        dataset.id_to_img_map = dict(enumerate(range(len(keep))))
+    return data
+
+
+def orientation_groups(dataset, enabled: bool) -> list[int]:
+    """1 for portrait or square images, 0 for landscape ones (ASPECT_RATIO_GROUPING); all 0 if disabled."""
+    if not enabled:
+        return [0] * len(dataset)
+    infos = (dataset.get_img_info(i) for i in range(len(dataset)))
+    return [int(info["height"] >= info["width"]) for info in infos]

@@ -1,7 +1,9 @@
 """Diagonal Fisher information F and parameter importance Omega as equations (eq. 6-11); no state is kept here.
 
-:mod:`.tracker` applies them while a stage trains, block by block of the parameters. ``out`` arguments spare it
-temporary tensors; the numbers are the same with and without.
+:mod:`.tracker` calls :func:`fisher_update`, :func:`step_contribution`, :func:`loss_decrease` and :func:`kl_term` on
+blocks of the parameters while a stage trains. ``out`` arguments spare it temporary tensors; the numbers are the same
+with and without. :func:`importance_raw` is called where an interval of several steps closes; for one step the tracker
+has its two lines without the mask, and tests/method/test_eq9.py holds the whole loop to these functions.
 """
 
 from __future__ import annotations

@@ -57,6 +57,9 @@ def mr_value(
 ) -> Tensor:
     """MR = mean over P of (F + Omega)(theta - theta*)^2 (eq. 12), differentiable, without lambda.
 
+    The equation as printed, for tests and for reading. Training runs :class:`ModelReconstruction`, whose ``value`` and
+    gradient, computed in blocks, are held to this function by tests/method/test_eq9.py.
+
     Args:
         params: theta, name -> tensor.
         theta_star: theta*, same names and shapes.
@@ -69,6 +72,8 @@ def mr_value(
 
 class ModelReconstruction:
     """MR of one stage, applied as its closed-form gradient; no autograd graph over the P parameters.
+
+    :func:`mr_value` is the same value on whole tensors, and differentiable.
 
     Args:
         named_params: (name, parameter) pairs of the student, on one device.
@@ -117,7 +122,8 @@ class ModelReconstruction:
     def add_gradient_(self) -> None:
         """Add 2 lambda (F + Omega)(theta - theta*) / P to each ``grad``, in place; a ``grad`` of None stays None.
 
-        Under the reduction ``sum``, here and below, without the division by P.
+        Under the reduction ``sum``, here and below, without the division by P. Called before the host clips, so that
+        the norm which is clipped is that of the loss's gradient and MR's together.
         """
         layout = self._layout
         factor = 2.0 * self._lam / self._divisor

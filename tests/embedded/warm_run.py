@@ -15,7 +15,7 @@ from pathlib import Path
 from ..host.signal_run import log_items, send_after
 from ..waiting import HUNG
 
-_OURS = ("cli", "host.launch", "host.train", "training.trees", "training.hooks")
+_OURS = ("cli", "host.launch", "host.train", "training.trees", "training.stage_method")
 _PRELOADED = [__name__, *(f"maskrcnn_benchmark_hml.{name}" for name in _OURS), "torchvision", "pycocotools.cocoeval"]
 
 

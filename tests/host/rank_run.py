@@ -16,11 +16,11 @@ import torch
 
 from maskrcnn_benchmark_hml.cli import main
 from maskrcnn_benchmark_hml.host import attach
-from maskrcnn_benchmark_hml.training import hooks
+from maskrcnn_benchmark_hml.training import stage_method
 
 
 def write_at_stage_end() -> None:
-    original, begin = attach.StageDriver.attached, hooks.HML.on_parameters
+    original, begin = attach.StageDriver.attached, stage_method.StageMethod.on_parameters
     first: dict[str, torch.Tensor] = {}
 
     def on_parameters(self, head):
@@ -31,18 +31,18 @@ def write_at_stage_end() -> None:
     def attached(self):
         with original(self):
             yield
-        fisher, omega = self.hml.tracker.finish()
+        fisher, omega = self.method.tracker.finish()
         parameters = {name: p.detach().clone() for name, p in self.head.named_parameters()}
         state = {
             "parameters": parameters,
             "moved": max(float((parameters[name] - first[name]).abs().max()) for name in parameters),
-            "fisher": fisher, "omega": omega, "steps": self.hml.tracker.steps, "world": self.world,
-            "rising": self.hml.tracker.rising_steps,
+            "fisher": fisher, "omega": omega, "steps": self.method.tracker.steps, "world": self.world,
+            "rising": self.method.tracker.rising_steps,
         }
         folder = Path(os.environ["HML_RANK_FILES"])
         torch.save(state, folder / f"stage{self.stage.index}.rank{self.rank}.pt")
 
-    attach.StageDriver.attached, hooks.HML.on_parameters = attached, on_parameters
+    attach.StageDriver.attached, stage_method.StageMethod.on_parameters = attached, on_parameters
 
 
 def hold_batch_norm() -> None:

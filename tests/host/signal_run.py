@@ -14,18 +14,18 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from maskrcnn_benchmark_hml.cli import main
-from maskrcnn_benchmark_hml.training import data
+from maskrcnn_benchmark_hml.training import stage_loader
 
 
 def log_items(path: str) -> None:
-    original = data.SeededItems.__getitem__
+    original = stage_loader.SeededItems.__getitem__
 
     def logged(self, item):
         with open(path, "a") as log:
             log.write(f"{item[0]} {item[1]}\n")
         return original(self, item)
 
-    data.SeededItems.__getitem__ = logged
+    stage_loader.SeededItems.__getitem__ = logged
 
 
 def send_after(number: int, step: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import adjust, seams
+from maskrcnn_benchmark_hml.host import adjust, hook_points
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.method.adjustment import adjust_logits
 
@@ -50,13 +50,13 @@ def test_one_run_gives_a_result_per_tau_and_tau_0_is_the_plain_one(trained):
 
 def test_a_test_run_of_the_checkpoint_is_the_same_in_one_pass(trained, tiny_vg, tmp_path, monkeypatch):
     before, forwards = results(trained), []
-    relation_head = seams.relation_head
+    relation_head = hook_points.relation_head
 
     def counting(model):
         model.backbone.register_forward_hook(lambda *_: forwards.append(1))
         return relation_head(model)
 
-    monkeypatch.setattr(seams, "relation_head", counting)
+    monkeypatch.setattr(hook_points, "relation_head", counting)
     weight = ["MODEL.WEIGHT", str(trained / "model_final.pth")]
     run("tools/relation_test_net.py", tiny_vg, tmp_path / "test", *weight, "HML.TEST.TAU", "0.5,1.5")
     after = results(tmp_path / "test")
@@ -65,7 +65,7 @@ def test_a_test_run_of_the_checkpoint_is_the_same_in_one_pass(trained, tiny_vg, 
 
 
 def test_it_equals_a_run_whose_predictor_adjusts_its_own_logits(trained, tiny_vg, tmp_path, monkeypatch):
-    relation_head, done = seams.relation_head, []
+    relation_head, done = hook_points.relation_head, []
 
     def adjusting(model):
         head = relation_head(model)
@@ -79,10 +79,10 @@ def test_it_equals_a_run_whose_predictor_adjusts_its_own_logits(trained, tiny_vg
             head.predictor.register_forward_hook(adjusted)
         return head
 
-    monkeypatch.setattr(seams, "relation_head", adjusting)
+    monkeypatch.setattr(hook_points, "relation_head", adjusting)
     weight = ["MODEL.WEIGHT", str(trained / "model_final.pth"), "HML.TEST.PRIOR", "all", "HML.TEST.TAU", "0"]
     run("tools/relation_test_net.py", tiny_vg, tmp_path / "hook", *weight)
-    monkeypatch.setattr(seams, "relation_head", relation_head)
+    monkeypatch.setattr(hook_points, "relation_head", relation_head)
     run("tools/relation_test_net.py", tiny_vg, tmp_path / "replay", *weight[:-1], "1.5")
     assert results(tmp_path / "hook")["plain"] == results(tmp_path / "replay")["tau_1.5"]
 

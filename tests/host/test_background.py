@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskrcnn_benchmark_hml.host.launch import run_script
-from maskrcnn_benchmark_hml.training.hooks import HML
+from maskrcnn_benchmark_hml.training.stage_method import StageMethod
 
 from .conftest import run_options
 
@@ -12,14 +12,14 @@ DETECTED = ["MODEL.ROI_RELATION_HEAD.USE_GT_BOX", "False", "MODEL.ROI_RELATION_H
 
 
 def test_n_0_is_measured_in_sgdet(tiny_vg, tmp_path, monkeypatch):
-    original, seen = HML.relation_loss, []
+    original, seen = StageMethod.relation_loss, []
 
     def spy(self, logits, labels):
         loss = original(self, logits, labels)
         seen.append((self, int((labels == 0).sum()), self.background.value))
         return loss
 
-    monkeypatch.setattr(HML, "relation_loss", spy)
+    monkeypatch.setattr(StageMethod, "relation_loss", spy)
     words = [*DETECTED, "HML.CONTROL", "class_balanced", "HML.STAGES.ITERATIONS", "3", "SOLVER.TO_VAL", "False"]
     options = run_options(tiny_vg, tmp_path / "out", *words, "MODEL.ROI_RELATION_HEAD.BATCH_SIZE_PER_IMAGE", "256")
     run_script(options[2], options[3:], data=options[1])

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import attach, restart, settings
+from maskrcnn_benchmark_hml.host import attach, hook_points, restart, settings
+from maskrcnn_benchmark_hml.host.step_call import StepCall, answer
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
 
@@ -42,14 +43,19 @@ class Head(nn.Module):
         return 100 * pairs
 
 
-@pytest.mark.parametrize("predictor", [AsSGB(), AsGPSNet(), AsRTPB()])
+class AsFive(nn.Module):
+    def forward(self, proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features):
+        return None, proposals + roi_features + union_features, {}, "a fourth", "a fifth"
+
+
+@pytest.mark.parametrize("predictor", [AsSGB(), AsGPSNet(), AsRTPB(), AsFive()])
 def test_the_teacher_takes_arguments_by_name_and_the_proposals_first(predictor):
     head = Head(predictor)
-    teacher = Teacher(head, {"scale": torch.tensor(2.0)})
+    teacher = Teacher(head, {"scale": torch.tensor(2.0)}, answer)
     proposals, pairs, ones = torch.ones(3), torch.full((3,), 2.0), torch.ones(3)
     places = {"AsRTPB": (proposals, pairs, None, ones, ones)}
     args = places.get(type(predictor).__name__, (proposals, pairs, None, None, ones, ones))
-    logits = teacher.relation_logits([torch.full((3,), 10.0)], args, {})
+    logits = teacher.relation_logits(StepCall([torch.full((3,), 10.0)], args), torch.device("cpu"))
     assert logits.tolist() == [1 + 20 + 200] * 3
 
 
@@ -100,11 +106,11 @@ def test_a_predictor_without_logits_hands_them_to_its_criterion():
     head, seen = SilentHead(), []
     driver = attach.StageDriver.__new__(attach.StageDriver)
     driver.plan = SimpleNamespace(num_classes=4)
-    driver.hml = SimpleNamespace(
+    driver.method = SimpleNamespace(
         relation_loss=lambda logits, labels: torch.tensor(7.0),
-        on_forward=lambda features, args, kwargs, logits: seen.append(logits) or {"loss_cr": torch.tensor(1.0)},
+        on_forward=lambda call, logits: seen.append(logits) or {"loss_cr": torch.tensor(1.0)},
     )
-    driver._features, driver._logits = None, None
+    driver.call = StepCall()
     head.predictor.register_forward_pre_hook(driver._before_predictor, with_kwargs=True)
     head.predictor.register_forward_hook(driver._after_predictor)
     driver._wrap_loss(head)
@@ -114,9 +120,34 @@ def test_a_predictor_without_logits_hands_them_to_its_criterion():
     _, _, losses = head(None, pairs, labels, None, objects, relations)
     assert losses["rel_loss"] == 7 and losses["obj_loss"] != 7
     assert len(seen) == 1 and seen[0] is relations
-    driver._logits = None
+    driver.call.own_logits = None
     with pytest.raises(HMLError, match="SilentPredictor gives no relation logits in training"):
         head(None, pairs, labels, None, objects, torch.randn(5, 6))  # a loss over other classes
+
+
+class CallsEvaluator(nn.Module):
+    def forward(self, logits):
+        return self.loss_evaluator(logits)
+
+
+class NamesItInAComment(nn.Module):
+    def forward(self, logits):
+        # return self.loss_evaluator(logits)
+        return logits
+
+
+class NamesItInTheDocstring(nn.Module):
+    def forward(self, logits):
+        """
+A line from column 0: the predictor has done what self.loss_evaluator(logits) does in SGB.
+        """
+        return logits
+
+
+@pytest.mark.parametrize("head, calls", [(CallsEvaluator, True), (NamesItInAComment, False),
+                                         (NamesItInTheDocstring, False), (SilentHead, False)])
+def test_only_a_call_of_the_loss_evaluator_counts(head, calls):
+    assert hook_points.calls_loss_evaluator(head()) is calls
 
 
 @pytest.mark.parametrize("choice", ["VG", "GQA_200"])

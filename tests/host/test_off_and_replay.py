@@ -53,8 +53,8 @@ def spied(monkeypatch):
 
     def after(self, predictor, inputs, output):
         if predictor.training and self.stage.index == 2:
-            calls["student"].append(rows(*self._call))
-            calls["labels"].append(torch.cat(list(self._call[0][2])))
+            calls["student"].append(rows(self.call.args, self.call.kwargs))
+            calls["labels"].append(torch.cat(list(self.call.args[2])))
         return old_after(self, predictor, inputs, output)
 
     monkeypatch.setattr(Teacher, "__init__", init)

@@ -23,7 +23,7 @@ def states(monkeypatch):
 
     def before(self, model, inputs):
         if model.training and self.stage.index == 2:
-            tracker = self.hml.tracker.state_dict()
+            tracker = self.method.tracker.state_dict()
             state = {f"parameter {name}": p.detach().clone() for name, p in model.named_parameters()}
             state.update({name: tracker[name].clone() for name in ("fisher", "raw")})
             seen[self.iteration + 1] = {**state, "steps": torch.tensor(tracker["steps"])}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import seams
+from maskrcnn_benchmark_hml.host import hook_points
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.host.script_options import config_file, on_parsed
 from maskrcnn_benchmark_hml.resources import embedded_root
@@ -96,7 +96,7 @@ def test_the_profile_of_a_config_file_acts_however_the_file_is_given(fork, tiny_
     file.write_text(Path(shipped).read_text() + "\nHML:\n  PROFILE: released\n")
     given = [option + str(file)] if option.endswith("=") else [option, str(file)]
     run_script(str(fork), [*given, *rest], data=str(tiny_vg))
-    numbers = seams.benchmark_config().HML
+    numbers = hook_points.benchmark_config().HML
     assert (numbers.PROFILE, numbers.FISHER.MODE) == ("released", "ema")
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import seams
+from maskrcnn_benchmark_hml.host import hook_points
 from maskrcnn_benchmark_hml.host.seam_checks import CHECKS, KEYS, check_seams
 from maskrcnn_benchmark_hml.host.source import Absent, Source
 
@@ -166,7 +166,7 @@ def test_a_predictor_that_computes_the_relation_loss_itself(tmp_path, scale, sta
 
 
 def test_every_setting_that_is_read_is_looked_for():
-    package = Path(seams.__file__).parents[1]
+    package = Path(hook_points.__file__).parents[1]
     texts = [path.read_text() for folder in ("host", "training") for path in (package / folder).glob("*.py")]
     found = {name for text in texts for name in re.findall(r"\bcfg\.((?:[A-Z_]+\.)*[A-Z_]+)\b", text)}
     found |= {f"MODEL.ROI_RELATION_HEAD.{n}" for text in texts for n in re.findall(r"\bhead\.([A-Z_]+)\b", text)}
@@ -210,22 +210,22 @@ def test_source_follows_imports_and_names_what_is_not_installed(tmp_path):
 
 
 def namespace(**changes):
-    names = dict.fromkeys((*seams.SCRIPT_SEAMS, *seams.OPTIONAL_SEAMS), print)
+    names = dict.fromkeys((*hook_points.SCRIPT_NAMES, *hook_points.OPTIONAL_NAMES), print)
     return {**names, **changes}
 
 
 def test_probe_counts_what_it_found():
-    assert seams.require(namespace(), "x.py").describe() == "10 of 10 hook points found"
-    text = seams.probe(namespace(amp=None)).describe()
+    assert hook_points.require(namespace(), "x.py").describe() == "10 of 10 hook points found"
+    text = hook_points.probe(namespace(amp=None)).describe()
     assert text == "9 of 10 hook points found; without amp (the gradient scaler's state is not saved)"
     with pytest.raises(HMLError, match=r"x\.py has no make_optimizer, clip_grad_norm, which HML needs"):
-        seams.require(namespace(make_optimizer=None, clip_grad_norm=None), "x.py")
+        hook_points.require(namespace(make_optimizer=None, clip_grad_norm=None), "x.py")
 
 
 class Head(nn.Module):
     def __init__(self, without: str = "", union: bool = True) -> None:
         super().__init__()
-        for name in seams.HEAD_SEAMS:
+        for name in hook_points.HEAD_NAMES:
             if name != without:
                 setattr(self, name, nn.Identity())
         self.use_union_box = union
@@ -244,14 +244,14 @@ def test_relation_head_is_found_within_a_wrapper():
     head = Head()
     wrapper = nn.Module()
     wrapper.module = detector(head)
-    assert seams.relation_head(wrapper) is head and seams.uses_union(head)
-    assert not seams.uses_union(Head(union=False))
+    assert hook_points.relation_head(wrapper) is head and hook_points.uses_union(head)
+    assert not hook_points.uses_union(Head(union=False))
 
 
 @pytest.mark.parametrize("head, said", [(None, "no roi_heads.relation;"), (Head("predictor"), "relation.predictor;")])
 def test_a_model_without_the_seam(head, said):
     with pytest.raises(HMLError, match=said):
-        seams.relation_head(detector(head))
+        hook_points.relation_head(detector(head))
 
 
 def evaluator(proposals, rel_labels, relation_logits, refine_logits):
@@ -263,24 +263,25 @@ def renamed(boxes, labels, logits, refine, extra=None):
 
 
 def test_arguments_by_name_then_by_place():
-    assert seams.argument(evaluator, "relation_logits", 2, (1, 2), {"relation_logits": 3, "refine_logits": 4}) == 3
-    assert seams.argument(renamed, "relation_logits", 2, (1, 2, 3, 4), {}) == 3
-    assert seams.argument(evaluator, "relation_logits", 2, (1, 2, 3, 4, 5), {}) == 3
+    argument = hook_points.argument
+    assert argument(evaluator, "relation_logits", 2, (1, 2), {"relation_logits": 3, "refine_logits": 4}) == 3
+    assert argument(renamed, "relation_logits", 2, (1, 2, 3, 4), {}) == 3
+    assert argument(evaluator, "relation_logits", 2, (1, 2, 3, 4, 5), {}) == 3
 
 
 def test_losses_alone_or_first_of_a_tuple():
     losses = {"loss_rel": torch.zeros(())}
-    assert seams.loss_dict(losses) is losses and seams.loss_dict((losses, None, 1)) is losses
+    assert hook_points.loss_dict(losses) is losses and hook_points.loss_dict((losses, None, 1)) is losses
     with pytest.raises(HMLError, match="returned list in training"):
-        seams.loss_dict([losses])
+        hook_points.loss_dict([losses])
 
 
 def test_the_relation_loss_is_exchanged_where_it_stands():
-    assert seams.with_relation_loss((1, 2), 9) == (9, 2)
-    assert seams.with_relation_loss((1, 2, 3, None), 9) == (9, 2, 3, None)  # DLFE: 8 items
-    assert seams.with_relation_loss(((1, 5), 2), 9) == ((9, 5), 2)  # FGPL: with its contrastive loss
+    assert hook_points.with_relation_loss((1, 2), 9) == (9, 2)
+    assert hook_points.with_relation_loss((1, 2, 3, None), 9) == (9, 2, 3, None)  # DLFE: 8 items
+    assert hook_points.with_relation_loss(((1, 5), 2), 9) == ((9, 5), 2)  # FGPL: with its contrastive loss
 
 
 def test_rows_of_lists_and_of_tensors():
     rows = [torch.ones(2, 3), torch.zeros(1, 3)]
-    assert seams.as_rows(rows).shape == (3, 3) and seams.as_rows(rows[0]) is rows[0]
+    assert hook_points.as_rows(rows).shape == (3, 3) and hook_points.as_rows(rows[0]) is rows[0]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from maskrcnn_benchmark_hml.host import seams
+from maskrcnn_benchmark_hml.host import hook_points
 from maskrcnn_benchmark_hml.host.launch import run_script
 
 from .conftest import run_options
@@ -35,27 +35,27 @@ def predictor(decoder: nn.Module) -> nn.Module:
 
 def test_a_label_decoder_and_its_context_take_the_flag_alone():
     whole = predictor(LabelDecoder())
-    seams.teacher_reads_labels(whole)
+    hook_points.teacher_reads_labels(whole)
     assert [name for name, m in whole.named_modules() if m.training] == ["context_layer", "context_layer.decoder_rnn"]
     assert whole.context_layer.decoder_rnn.rnn_drop == 0
 
 
 def test_a_tree_decoder_stays_in_eval():
     whole = predictor(TreeDecoder())
-    seams.teacher_reads_labels(whole)
+    hook_points.teacher_reads_labels(whole)
     assert not any(m.training for m in whole.modules())
 
 
 def test_sgcls_teacher_is_given_the_labels(tiny_vg, tmp_path, monkeypatch):
     seen: list[torch.Tensor] = []
-    original = seams.teacher_reads_labels
+    original = hook_points.teacher_reads_labels
 
     def spy(whole):
         original(whole)
         decoder = whole.context_layer.decoder_rnn
         decoder.register_forward_pre_hook(lambda m, args, named: seen.append((args, named)), with_kwargs=True)
 
-    monkeypatch.setattr(seams, "teacher_reads_labels", spy)
+    monkeypatch.setattr(hook_points, "teacher_reads_labels", spy)
     words = ["MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL", "False", "SOLVER.TO_VAL", "False",
              "HML.STAGES.ITERATIONS", "2,3"]
     options = run_options(tiny_vg, tmp_path / "out", *words)

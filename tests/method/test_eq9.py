@@ -19,6 +19,7 @@ from maskrcnn_benchmark_hml.method.importance import (
     released_importance,
     step_contribution,
 )
+from maskrcnn_benchmark_hml.method.reconstruction import ModelReconstruction, mr_value, mr_weights
 from maskrcnn_benchmark_hml.method.tracker import ImportanceTracker
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -170,3 +171,71 @@ def test_eps_is_bounded_by_the_precision():
     assert ImportanceTracker(named, eps=1e-300).numel == 2  # float64 holds it
     with pytest.raises(HMLError, match="eps of eq. 9 is 1e-39; in float32 it must be finite and at least 1.18e-38"):
         ImportanceTracker([("w", torch.nn.Parameter(torch.zeros(2)))], eps=1e-39)
+
+
+@BOTH
+@pytest.mark.parametrize("mode", ["mean", "ema"])
+@pytest.mark.parametrize("interval", [0, 1, 3])
+def test_the_blockwise_loop_is_the_plain_equations(dtype, mode, interval, monkeypatch):
+    """Every setting of the tracker against the functions on whole tensors: steps without displacement or gradient."""
+    monkeypatch.setattr(flat, "CPU_BLOCK", 7)
+    draw = torch.Generator().manual_seed(3)
+
+    def normal(shape, scale):
+        return torch.randn(shape, generator=draw, dtype=torch.float64).mul(scale).to(dtype)
+
+    named = {name: torch.nn.Parameter(normal(shape, 0.1)) for name, shape in (("a", (6, 5)), ("b", (4,)), ("c", ()))}
+    tracker = ImportanceTracker(list(named.items()), fisher_mode=mode, ema=0.3, interval=interval, eps=EPS)
+    zeros = {name: torch.zeros_like(p.detach()) for name, p in named.items()}
+    fisher, raw, gains = ({name: t.clone() for name, t in zeros.items()} for _ in range(3))
+    start = {name: p.detach().clone() for name, p in named.items()}
+    for t in range(1, 8):
+        before = {name: p.detach().clone() for name, p in named.items()}
+        for name, p in named.items():
+            p.grad = None if (name, t) in (("b", 2), ("c", 1)) else normal(p.shape, 1e-2)
+        assert tracker.record_gradients()
+        with torch.no_grad():
+            for p in named.values():
+                p.add_(normal(p.shape, 1e-3) * (torch.rand(p.shape, generator=draw) < 0.7))
+        tracker.record_step()
+        for name, p in named.items():
+            grad, now = zeros[name] if p.grad is None else p.grad, p.detach()
+            fisher_update(fisher[name], grad, t, mode=mode, ema=0.3)
+            gains[name] = gains[name] + step_contribution(grad, before[name], now)
+            if interval and t % interval == 0:
+                raw[name] += importance_raw(gains[name], fisher[name], now - start[name], EPS)
+                gains[name], start[name] = zeros[name], now.clone()
+    if interval != 1:  # the running interval is closed at the end of the stage
+        for name, p in named.items():
+            raw[name] += importance_raw(gains[name], fisher[name], p.detach() - start[name], EPS)
+    for got, expected in zip(tracker.finish(), (fisher, raw)):
+        torch.testing.assert_close(got, expected, rtol=TOLERANCE[dtype], atol=0)
+
+
+@BOTH
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_mr_in_blocks_is_mr_value_and_its_gradient(dtype, reduction, monkeypatch):
+    monkeypatch.setattr(flat, "CPU_BLOCK", 7)
+    draw = torch.Generator().manual_seed(4)
+    shapes = {"a": (6, 5), "b": (4,), "idle": (3,), "c": ()}
+
+    def normal(shape):
+        return torch.randn(shape, generator=draw, dtype=torch.float64).to(dtype)
+
+    params, star, fisher, raw = ({name: normal(shape) for name, shape in shapes.items()} for _ in range(4))
+    fisher, raw = ({name: t.abs() for name, t in part.items()} for part in (fisher, raw))
+    params["b"][1] = star["b"][1]  # no displacement
+    params = {name: torch.nn.Parameter(p) for name, p in params.items()}
+    given = {name: None if name == "idle" else normal(shape) for name, shape in shapes.items()}
+    for name, p in params.items():
+        p.grad = None if given[name] is None else given[name].clone()
+    mr = ModelReconstruction(list(params.items()), star, fisher, raw, 0.7, "paper", reduction)
+    mr.add_gradient_()
+    value = mr_value(params, star, mr_weights(fisher, raw)) * (38 if reduction == "sum" else 1)  # P = 38
+    assert mr.value() == pytest.approx(value.item(), rel=TOLERANCE[dtype])
+    own = torch.autograd.grad(0.7 * value, list(params.values()))
+    for (name, p), gradient in zip(params.items(), own):
+        if given[name] is None:
+            assert p.grad is None
+        else:
+            torch.testing.assert_close(p.grad, given[name] + gradient, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])

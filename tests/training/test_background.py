@@ -12,23 +12,23 @@ from maskrcnn_benchmark_hml.config import add_hml_config
 from maskrcnn_benchmark_hml.method.losses import class_balanced_weights
 from maskrcnn_benchmark_hml.training import background
 from maskrcnn_benchmark_hml.training.data import StageData
-from maskrcnn_benchmark_hml.training.hooks import HML
+from maskrcnn_benchmark_hml.training.stage_method import StageMethod
 from maskrcnn_benchmark_hml.training.stages import Stage
 
 COUNTS = np.array([9000, 20, 10, 2])
 STAGE = Stage(1, 1, (1, 2, 3), (0,), "containing", 4, True, Path("."), Path("memory.pt"))
 
 
-def make(**loss) -> HML:
+def make(**loss) -> StageMethod:
     node = add_hml_config(CfgNode()).HML
     for name, value in loss.items():
         node.LOSS[name] = value
-    hml = HML(node, STAGE, None)
+    hml = StageMethod(node, STAGE, None)
     hml.on_data(StageData(images=50, relations=32, images_before=50, relations_before=32, counts=COUNTS), 4)
     return hml
 
 
-def loss_with(hml: HML, labels: torch.Tensor, n_0: float) -> None:
+def loss_with(hml: StageMethod, labels: torch.Tensor, n_0: float) -> None:
     """The loss of a forward is that of eq. 4 with this n_0."""
     logits = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(len(labels)))
     weights = class_balanced_weights([n_0, *COUNTS[1:]]).float()
@@ -73,6 +73,6 @@ def test_a_given_count_is_taken():
 
 
 def test_given_boxes_are_counted_beforehand():
-    hml = HML(add_hml_config(CfgNode()).HML, STAGE, None)
+    hml = StageMethod(add_hml_config(CfgNode()).HML, STAGE, None)
     hml.on_data(StageData(50, 32, 50, 32, COUNTS))
     loss_with(hml, FIRST, 9000)

@@ -13,7 +13,10 @@ from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.config import add_hml_config
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host.pair_sampling import draw_stage_rows
+from maskrcnn_benchmark_hml.host.training_data import apply_stage
 from maskrcnn_benchmark_hml.training import data
+from maskrcnn_benchmark_hml.training.stage_loader import StageBatches, stage_loader
 from maskrcnn_benchmark_hml.training.stages import Stage
 
 CLASSES = 6  # background, coarse 1-2, fine 3-5
@@ -47,7 +50,7 @@ def dataset():
 
 def test_only_keeps_stage_images_and_reduces_shared_pairs():
     d = dataset()
-    kept = data.apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
+    kept = apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
     assert d.filenames == ["a", "b", "d"] and d.idx_list == [0, 1, 2]
     assert all(len(getattr(d, n)) == 3 for n in ("relationships", "gt_boxes", "gt_classes", "gt_attributes"))
     # pair (0, 1) of image b keeps its fine predicate only; the coarse-only pair (2, 0) stays, so it is no background
@@ -59,13 +62,13 @@ def test_only_keeps_stage_images_and_reduces_shared_pairs():
 
 
 def test_background_count_respects_the_sampler_size():
-    kept = data.apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.25)
+    kept = apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.25)
     assert kept.counts[0] == 3 * (4 - 1)
 
 
 def test_containing_keeps_all_labels_of_its_images():
     d = dataset()
-    kept = data.apply_stage(d, stage(policy="containing"), CLASSES, hml(), 100, 0.25)
+    kept = apply_stage(d, stage(policy="containing"), CLASSES, hml(), 100, 0.25)
     assert d.filenames == ["a", "b", "d"]
     assert d.relationships[1].tolist() == [[0, 1, 1], [0, 1, 4], [2, 0, 2]]
     assert kept.counts[1:].tolist() == [2, 1, 2, 1, 1]
@@ -73,7 +76,7 @@ def test_containing_keeps_all_labels_of_its_images():
 
 def test_pure_images_keeps_only_images_all_of_the_stage():
     d = dataset()
-    data.apply_stage(d, stage((1, 2), "pure_images", 1), CLASSES, hml(), 100, 0.25)
+    apply_stage(d, stage((1, 2), "pure_images", 1), CLASSES, hml(), 100, 0.25)
     assert d.filenames == ["c"]
 
 
@@ -81,26 +84,26 @@ def test_oversampling_repeats_images_by_their_rarest_predicate():
     d = dataset()
     # counts: 1 -> 2, 2 -> 2, 3 -> 2, 4 -> 1, 5 -> 1; ranks 1..5 in that order
     node = hml(OVERSAMPLE_RANKS=(3, 4, 5))
-    data.apply_stage(d, stage(policy="containing", repeats=(1, 2, 3)), CLASSES, node, 100, 0.25)
+    apply_stage(d, stage(policy="containing", repeats=(1, 2, 3)), CLASSES, node, 100, 0.25)
     assert d.filenames == ["a", "b", "b", "d", "d", "d"]
 
 
 def test_the_control_repeats_images_of_the_whole_set_and_keeps_all_labels():
     d = dataset()
     node = hml(OVERSAMPLE_RANKS=(3, 4))
-    kept = data.apply_stage(d, stage((1, 2, 3, 4, 5), "all", 1, repeats=(1, 2)), CLASSES, node, 100, 0.25)
+    kept = apply_stage(d, stage((1, 2, 3, 4, 5), "all", 1, repeats=(1, 2)), CLASSES, node, 100, 0.25)
     assert d.filenames == ["a", "b", "b", "c", "d", "d"]  # rank 5 lies beyond the bounds: the last factor
     assert kept.counts[1:].tolist() == [3, 3, 3, 2, 2]
 
 
 def test_all_keeps_every_image_with_a_relation_and_all_labels_in_a_staged_run():
     d = dataset()
-    kept = data.apply_stage(d, stage(policy="all"), CLASSES, hml(), 100, 0.25)
+    kept = apply_stage(d, stage(policy="all"), CLASSES, hml(), 100, 0.25)
     assert d.filenames == ["a", "b", "c", "d"] and kept.relations == kept.relations_before == 8
 
 
 def test_ignored_pairs_are_no_positives_in_the_background_count():
-    kept = data.apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.5)
+    kept = apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.5)
     assert kept.counts[0] == (4 - 1) + (4 - 1) + (4 - 2)  # at most 2 positives; images a and b have one of the stage
 
 
@@ -108,12 +111,13 @@ def test_empty_stage_and_wrong_index_are_refused():
     with pytest.raises(HMLError, match="stage 2 of 2 is empty: no training image has one of its predicates"):
         d = dataset()
         d.relationships = [r[np.isin(r[:, 2], (1, 2))] for r in d.relationships]
-        data.apply_stage(d, stage(), CLASSES, hml(), 100, 0.25)
+        apply_stage(d, stage(), CLASSES, hml(), 100, 0.25)
     with pytest.raises(HMLError, match="predicate index 5 but the model has 5 classes"):
-        data.apply_stage(dataset(), stage((3, 4)), 5, hml(), 100, 0.25)
+        apply_stage(dataset(), stage((3, 4)), 5, hml(), 100, 0.25)
     with pytest.raises(HMLError, match=r"only relations of its predicates \(on, ...\), .* policy 'pure_images'"):
         d, names = dataset(), ["", "on", "of", "in", "", ""]
-        data.select_images(d, stage((1,), "pure_images"), data.label_counts(d, 6), hml(), names)
+        relations = d.relationships
+        data.select_images(relations, stage((1,), "pure_images"), data.label_counts(relations, 6), hml(), names)
 
 
 def test_ignored_pairs_leave_every_per_pair_list():
@@ -121,7 +125,7 @@ def test_ignored_pairs_leave_every_per_pair_list():
     pairs = [torch.arange(10).view(5, 2), torch.arange(4).view(2, 2)]
     binary = [torch.zeros(5, 5), torch.zeros(2, 2)]  # as many objects as pairs: must not be cut
     extra = [torch.arange(5.0), torch.arange(2.0)]
-    out = data.draw_stage_rows(("boxes", labels, pairs, binary, extra), (3, 4, 5))
+    out = draw_stage_rows(("boxes", labels, pairs, binary, extra), (3, 4, 5))
     assert out[0] == "boxes" and out[3][0].shape == (5, 5)
     assert out[1][0].tolist() == [0, 3, 0] and out[2][0].tolist() == [[0, 1], [4, 5], [8, 9]]
     assert out[4][0].tolist() == [0.0, 2.0, 4.0]
@@ -136,7 +140,7 @@ def take(batches, n=None):
 
 def batches(**changes):
     settings = dict(groups=[i % 2 for i in range(11)], batch=4, iterations=12, start=0, seed=(3, 1))
-    return data.StageBatches(**{**settings, **changes})
+    return StageBatches(**{**settings, **changes})
 
 
 def test_batches_resume_anywhere_and_depend_on_seed_and_stage():
@@ -173,7 +177,7 @@ class Noisy(Dataset):
 def test_items_are_seeded_whatever_the_worker_count(workers):
     def run(count):
         host = DataLoader(Noisy(), batch_size=2, num_workers=count, collate_fn=list)
-        return [batch for batch in data.stage_loader(host, batches(iterations=4))]
+        return [batch for batch in stage_loader(host, batches(iterations=4))]
 
     torch.manual_seed(0)
     state = torch.random.get_rng_state()

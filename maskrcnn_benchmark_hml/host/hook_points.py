@@ -1,7 +1,8 @@
-"""Every host name that HML touches, and where forks differ. The one file to mend when a fork renames something."""
+"""Every host name that HML touches, and where forks differ. The one file to edit when a fork renames something."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -14,19 +15,19 @@ from torch import nn
 from ..errors import HMLError
 
 #: Names that the training script must hold as globals; HML replaces them for the length of one stage.
-SCRIPT_SEAMS = (
+SCRIPT_NAMES = (
     "train", "build_detection_model", "make_optimizer", "make_lr_scheduler", "make_data_loader",
     "DetectronCheckpointer", "clip_grad_norm",
 )
 #: Names that HML uses if they are there, and what is lost if not.
-OPTIONAL_SEAMS = {
+OPTIONAL_NAMES = {
     "run_val": "validation due at a resumed checkpoint is not repeated",
     "inference": "HML.VAL_METRIC mR has no effect",
     "amp": "the gradient scaler's state is not saved",
 }
 #: Attribute paths on the model.
 RELATION_HEAD = "roi_heads.relation"
-HEAD_SEAMS = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
+HEAD_NAMES = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
 DECODER = "decoder_rnn"
 CRITERION = "criterion_loss"
 POOLER, REDUCE = "pooler", "reduce_channel"
@@ -40,7 +41,7 @@ EXTRACTORS = ("box_feature_extractor.", "union_feature_extractor.")
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found of the script's seams."""
+    """What was found of the script's hook points."""
 
     found: tuple[str, ...]
     missing: tuple[str, ...]
@@ -50,22 +51,22 @@ class Probe:
         total = len(self.found) + len(self.missing) + len(self.missing_optional)
         text = f"{len(self.found)} of {total} hook points found"
         if self.missing_optional:
-            text += "; without " + ", ".join(f"{name} ({OPTIONAL_SEAMS[name]})" for name in self.missing_optional)
+            text += "; without " + ", ".join(f"{name} ({OPTIONAL_NAMES[name]})" for name in self.missing_optional)
         return text
 
 
 def probe(namespace: Mapping[str, Any]) -> Probe:
-    """Look for the seams in a training script's globals."""
+    """Look for the hook points in a training script's globals."""
     has = lambda name: namespace.get(name) is not None  # noqa: E731
     return Probe(
-        tuple(n for n in (*SCRIPT_SEAMS, *OPTIONAL_SEAMS) if has(n)),
-        tuple(n for n in SCRIPT_SEAMS if not has(n)),
-        tuple(n for n in OPTIONAL_SEAMS if not has(n)),
+        tuple(n for n in (*SCRIPT_NAMES, *OPTIONAL_NAMES) if has(n)),
+        tuple(n for n in SCRIPT_NAMES if not has(n)),
+        tuple(n for n in OPTIONAL_NAMES if not has(n)),
     )
 
 
 def require(namespace: Mapping[str, Any], script: str) -> Probe:
-    """``probe``, but a missing seam that HML cannot do without is an error that names it."""
+    """``probe``, but a missing hook point that HML cannot do without is an error that names it."""
     result = probe(namespace)
     if result.missing:
         raise HMLError(
@@ -76,12 +77,12 @@ def require(namespace: Mapping[str, Any], script: str) -> Probe:
 
 
 def relation_head(model: nn.Module) -> nn.Module:
-    """The relation head of a detector (or of its DistributedDataParallel wrapper), with its seams checked."""
+    """The relation head of a detector (or of its DistributedDataParallel wrapper), with its hook points checked."""
     model = getattr(model, "module", model)
     head: Any = model
     for name in RELATION_HEAD.split("."):
         head = getattr(head, name, None)
-    missing = [name for name in HEAD_SEAMS if not hasattr(head, name)]
+    missing = [name for name in HEAD_NAMES if not hasattr(head, name)]
     if head is None or missing:
         raise HMLError(
             f"the model has no {RELATION_HEAD}{'.' + missing[0] if head is not None else ''}; HML needs a relation "
@@ -113,9 +114,12 @@ def teacher_reads_labels(predictor: nn.Module) -> None:
 def calls_loss_evaluator(head: nn.Module) -> bool:
     """Whether the head computes the relation loss itself; in SHA-GCL its predictors do, by their ``criterion_loss``."""
     try:
-        return "loss_evaluator(" in inspect.getsource(type(head).forward)
-    except (OSError, TypeError):  # no source to read: as SGB has it
+        source = inspect.getsource(type(head).forward)
+    except (OSError, TypeError):  # no source to read: as in SGB
         return True
+    block = "if True:\n" if source[:1].isspace() else ""  # dedent would fail on text that starts at column 0
+    called = (node.func for node in ast.walk(ast.parse(block + source)) if isinstance(node, ast.Call))
+    return any(isinstance(name, ast.Attribute) and name.attr == "loss_evaluator" for name in called)
 
 
 def argument(function: Callable, name: str, position: int, args: Sequence, kwargs: Mapping) -> Any:

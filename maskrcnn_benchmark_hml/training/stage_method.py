@@ -1,9 +1,10 @@
-"""class HML: the one object that owns a stage's state and says what happens when."""
+"""class StageMethod: the one object that owns a stage's state and says what happens when."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,23 +25,19 @@ _MAX_BAD_STEPS = 50
 _LOG_EVERY = 200
 
 
-class HML:
-    """What Hierarchical Memory Learning does during one stage.
+class StageMethod:
+    """The state of one stage and its events, whose order is at the top of this file.
 
-    The host's side (``host``) calls, in this order: ``on_stage_start`` once the model exists; ``on_fresh_start`` (not
-    on resuming) and ``on_parameters`` once the host has loaded its weights; ``on_data``; ``relation_loss`` and
-    ``on_forward`` in each training forward; ``on_gradients`` when gradients are unscaled, averaged and not yet clipped;
-    ``on_step`` after an optimizer step; ``on_stage_end`` last. Everything that must survive a restart is in
-    ``state_dict``.
+    Everything that must survive a restart is in ``state_dict``.
 
     Args:
-        hml: the ``HML`` config node.
+        settings: the ``HML`` config node.
         stage: the stage.
         memory: what the previous stage handed on; None in the first.
     """
 
-    def __init__(self, hml, stage: Stage, memory: StageMemory | None) -> None:
-        self.hml, self.stage, self.memory = hml, stage, memory
+    def __init__(self, settings, stage: Stage, memory: StageMemory | None) -> None:
+        self.settings, self.stage, self.memory = settings, stage, memory
         self.teacher: Teacher | None = None
         self.tracker: ImportanceTracker | None = None
         self.reconstruction: ModelReconstruction | None = None
@@ -54,14 +51,16 @@ class HML:
 
     # -- start ------------------------------------------------------------------------------------------------------
 
-    def on_stage_start(self, head: nn.Module, prefix: str, tracked: Sequence[str], with_union: bool) -> None:
-        """Take hold of a freshly built relation head, before any hook is registered on it.
+    def on_stage_start(
+        self, head: nn.Module, prefix: str, tracked: Sequence[str], answer: Callable[[nn.Module, Any], torch.Tensor]
+    ) -> None:
+        """Read a freshly built relation head, before any hook is registered on it, and copy it as the teacher.
 
         Args:
             head: the relation head.
             prefix: its name within the model, e.g. ``roi_heads.relation.``.
             tracked: prefixes, relative to the head, of the parameters that F, Omega and MR act on.
-            with_union: whether the predictor is given union features.
+            answer: see :class:`.teacher.Teacher`.
         """
         self._prefix = prefix
         self._tracked_names = [
@@ -70,13 +69,12 @@ class HML:
         ]
         if not self._tracked_names:
             raise HMLError(f"no trainable parameter of the relation head begins with {' or '.join(tracked)}")
-        if self.memory is not None:
-            if self.hml.CR.WEIGHT > 0:
-                self.teacher = Teacher(head, self.memory.head, with_union)
+        if self.memory is not None and self.settings.CR.WEIGHT > 0:
+            self.teacher = Teacher(head, self.memory.head, answer)
 
     def on_fresh_start(self, head: nn.Module) -> None:
         """The host has loaded what a stage begins with, such as a detector: under INIT previous that head wins."""
-        if self.memory is not None and self.hml.STAGES.INIT == "previous":
+        if self.memory is not None and self.settings.STAGES.INIT == "previous":
             head.load_state_dict(self.memory.head)
 
     def on_parameters(self, head: nn.Module) -> None:
@@ -84,18 +82,17 @@ class HML:
         params = dict(head.named_parameters())
         named = [(name, params[name]) for name in self._tracked_names]
         count = sum(p.numel() for _, p in named)
+        importance, mr = self.settings.IMPORTANCE, self.settings.MR
         self.tracker = ImportanceTracker(
-            named, fisher_mode=self.hml.FISHER.MODE, ema=self.hml.FISHER.EMA, interval=self.hml.IMPORTANCE.INTERVAL,
-            eps=self.hml.IMPORTANCE.EPS, contribution=self.hml.IMPORTANCE.CONTRIBUTION,
-            effective=self.hml.IMPORTANCE.EFFECTIVE,
+            named, fisher_mode=self.settings.FISHER.MODE, ema=self.settings.FISHER.EMA, interval=importance.INTERVAL,
+            eps=importance.EPS, contribution=importance.CONTRIBUTION, effective=importance.EFFECTIVE,
         )
         _log.info("HML: F, Omega and MR act on %d tensors, P = %s parameters under %s", len(named), f"{count:,}",
                   self._prefix + " and ".join(sorted({n.split(".")[0] for n in self._tracked_names})))
-        if self.memory is not None and self.hml.MR.WEIGHT > 0:
+        if self.memory is not None and mr.WEIGHT > 0:
             theta_star = self.teacher_parameters(named[0][1].device) or self.memory.head
             self.reconstruction = ModelReconstruction(
-                named, theta_star, self.memory.fisher, self.memory.omega, self.hml.MR.WEIGHT, self.hml.MR.MODE,
-                self.hml.MR.REDUCTION,
+                named, theta_star, self.memory.fisher, self.memory.omega, mr.WEIGHT, mr.MODE, mr.REDUCTION
             )
             _log.info("HML: MR pulls each parameter by %.3e of its distance to theta* per unit learning rate (mean)",
                       self.reconstruction.pull)
@@ -117,18 +114,18 @@ class HML:
                 ``data.counts[0]``.
         """
         self.data = data
-        if measured_batch is not None and self.hml.LOSS.BACKGROUND_COUNT < 0:
+        if measured_batch is not None and self.settings.LOSS.BACKGROUND_COUNT < 0:
             self.background.begin(data.images, measured_batch)
         self._set_class_weights()
 
     def _set_class_weights(self) -> None:
         counts = torch.as_tensor(self.data.counts, dtype=torch.float64)
-        if self.hml.LOSS.BACKGROUND_COUNT >= 0:
-            counts[0] = self.hml.LOSS.BACKGROUND_COUNT
+        if self.settings.LOSS.BACKGROUND_COUNT >= 0:
+            counts[0] = self.settings.LOSS.BACKGROUND_COUNT
         elif self.background.value is not None:
             counts[0] = self.background.value
         if self.stage.class_balanced:
-            weights = class_balanced_weights(counts, self.hml.LOSS.GAMMA or None) ** self.stage.exponent
+            weights = class_balanced_weights(counts, self.settings.LOSS.GAMMA or None) ** self.stage.exponent
             weights[counts == 0] = 0
         else:
             weights = (counts > 0).double()
@@ -151,22 +148,29 @@ class HML:
             self._weights = self._weights.to(logits.device)
         return class_balanced_loss(logits.float(), labels.long(), self._weights)
 
-    def on_forward(self, features, call_args: tuple, call_kwargs: Mapping, logits: torch.Tensor) -> dict:
-        """CR's loss term (eq. 5) for the forward that the student just made; empty without a teacher."""
+    def on_forward(self, call: Any, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        """CR's loss term (eq. 5) for the forward that the student just made; empty without a teacher.
+
+        Args:
+            call: what the teacher needs to repeat it. logits: (N, C), the student's relation logits.
+        """
         if self.teacher is None:
             return {}
-        old = self.teacher.relation_logits(features, call_args, call_kwargs)
+        old = self.teacher.relation_logits(call, logits.device)
         if self._old_classes is None:
-            classes = self.stage.old_classes if self.hml.CR.CLASSES == "old" else range(logits.shape[1])
+            classes = self.stage.old_classes if self.settings.CR.CLASSES == "old" else range(logits.shape[1])
             self._old_classes = torch.as_tensor(list(classes), device=logits.device)
         distance = concept_reconstruction(
-            logits.float(), old.float(), self._old_classes, metric=self.hml.CR.METRIC,
-            temperature=self.hml.CR.TEMPERATURE, reduction=self.hml.CR.REDUCTION,
+            logits.float(), old.float(), self._old_classes, metric=self.settings.CR.METRIC,
+            temperature=self.settings.CR.TEMPERATURE, reduction=self.settings.CR.REDUCTION,
         )
-        return {"loss_cr": self.hml.CR.WEIGHT * distance}
+        return {"loss_cr": self.settings.CR.WEIGHT * distance}
 
     def on_gradients(self) -> bool:
-        """Update F with the mini-batch gradient, then add MR's closed-form gradient (eq. 12).
+        """Keep the mini-batch gradient for F and Omega, then add MR's closed-form gradient (eq. 12).
+
+        F and Omega see the gradient of the loss alone, before it is clipped. MR's gradient is clipped together with it:
+        the host clips next, and its norm (SOLVER.GRAD_NORM_CLIP) is that of the sum. The paper does not say.
 
         Returns:
             False if a gradient holds inf or NaN: the step must then be skipped, and enters neither F nor Omega.
@@ -191,7 +195,7 @@ class HML:
             raise HMLError(f"the gradients held inf or NaN {_MAX_BAD_STEPS} times in a row; lower SOLVER.BASE_LR")
 
     def on_step(self, iteration: int) -> None:
-        """The optimizer has moved the parameters: record eq. 11's contribution; sometimes log MR's value (eq. 12)."""
+        """The optimizer has moved the parameters: update F (eq. 8) and Omega_raw (eq. 9, 11); log MR at times."""
         if self._recorded:
             self.tracker.record_step()
             self.bad_steps = 0
@@ -200,7 +204,7 @@ class HML:
         self._recorded = False
         if self.reconstruction is not None and iteration % _LOG_EVERY == 0:
             _log.info("HML: iteration %d: MR %.3e, times lambda %.3e", iteration, value := self.reconstruction.value(),
-                      self.hml.MR.WEIGHT * value)
+                      self.settings.MR.WEIGHT * value)
 
     def _warn_of_dead_head(self, iteration: int) -> None:
         """Balanced weights give large first gradients; a ReLU that they push below 0 for all pairs never comes back."""
@@ -219,7 +223,7 @@ class HML:
         """What this stage hands to the next."""
         fisher, omega = self.tracker.finish()
         pull = None if self.reconstruction is None else self.reconstruction.pull
-        facts = importance_facts(self.stage.index, self.hml, self.tracker, omega, pull)
+        facts = importance_facts(self.stage.index, self.settings, self.tracker, omega, pull)
         log_facts(self.stage.title(), facts)
         kept = {"images": self.data.images, "relations": self.data.relations, "steps": self.tracker.steps,
                 "importance": facts}

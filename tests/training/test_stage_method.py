@@ -15,8 +15,8 @@ from maskrcnn_benchmark_hml.config import add_hml_config
 from maskrcnn_benchmark_hml.method.losses import class_balanced_weights
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 from maskrcnn_benchmark_hml.training.data import StageData
-from maskrcnn_benchmark_hml.training.hooks import HML
 from maskrcnn_benchmark_hml.training.importance_facts import write_facts
+from maskrcnn_benchmark_hml.training.stage_method import StageMethod
 from maskrcnn_benchmark_hml.training.stages import Stage
 
 COUNTS = np.array([40, 20, 10, 2, 0])
@@ -30,7 +30,7 @@ def stage(**changes) -> Stage:
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_a_stages_own_exponent_shapes_its_weights(exponent):
-    hml = HML(add_hml_config(CfgNode()).HML, stage(exponent=exponent), None)
+    hml = StageMethod(add_hml_config(CfgNode()).HML, stage(exponent=exponent), None)
     hml.on_data(StageData(4, 32, 4, 32, COUNTS))
     logits, labels = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 3, 0])
     weights = class_balanced_weights(COUNTS) ** exponent
@@ -46,8 +46,8 @@ def test_mr_settings_reach_the_gradient(reduction, factor):
     star = {"predictor.weight": torch.zeros(2, 3)}
     cfg = add_hml_config(CfgNode()).HML
     cfg.CR.WEIGHT, cfg.MR.WEIGHT, cfg.MR.MODE, cfg.MR.REDUCTION = 0.0, 0.25, "l2", reduction
-    hml = HML(cfg, stage(), StageMemory(1, star, star, star, {}))
-    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml = StageMethod(cfg, stage(), StageMemory(1, star, star, star, {}))
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
     hml.on_parameters(head)
     head.predictor.weight.grad = torch.zeros(2, 3)
     assert hml.on_gradients()
@@ -60,8 +60,8 @@ def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, ca
     cfg.IMPORTANCE.EFFECTIVE = effective
     head = nn.Module()
     head.predictor = nn.Linear(3, 2)
-    hml = HML(cfg, stage(index=1), None)
-    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml = StageMethod(cfg, stage(index=1), None)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
     hml.on_parameters(head)
     hml.on_data(StageData(4, 32, 4, 32, COUNTS))
     draw = torch.Generator().manual_seed(0)
@@ -98,8 +98,8 @@ def test_a_dead_head_is_named_while_it_trains(caplog):
     cfg = add_hml_config(CfgNode()).HML
     head = nn.Module()
     head.predictor = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    hml = HML(cfg, stage(index=1), None)
-    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml = StageMethod(cfg, stage(index=1), None)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
     hml.on_parameters(head)
     inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
 

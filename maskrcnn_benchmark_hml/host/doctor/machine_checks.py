@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from .finding import BREAKS, HANDLED, OK, Finding
-from .seam_checks import SCRIPT
+from .hook_point_checks import SCRIPT
 from .source import PACKAGE, Source
 
 #: Packages whose absence the compatibility layer makes good.

@@ -1,4 +1,4 @@
-"""``hml doctor``: will HML run on this checkout, on this machine, with this data?"""
+"""``hml doctor``: checks whether HML will run on this checkout, on this machine, with this data."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ DOCS = {
     "doctor": "docs/on-your-sgb.md",
     "patch": "docs/on-your-sgb.md",
 }
-_DOCS_LINE = "documentation: "
+_DOCS_LINE = "Documentation: "
 
 
 def texts(command: str, description: str, examples: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def flat(text: str) -> str:
 def test_all_well(tmp_path, tiny_vg, capsys):
     root = make_checkout(tmp_path / "sgb")
     code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
-    assert code == 0 and said.endswith("\nHML will run\n")
+    assert code == 0 and said.endswith("\nHML will run\n") and "\nhook points\n" in said and "seam" not in said
     assert said.count("\n") > 25 and " breaks " not in said and "correct: 120 images, 50 predicates" in flat(said)
     # A path is not broken: how long it is depends on where the tests run.
     assert [line for line in said.splitlines()[2:] if len(line) > 118 and "/" not in line.split()[-1]] == []

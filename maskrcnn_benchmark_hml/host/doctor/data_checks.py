@@ -100,7 +100,7 @@ def check_data(source: Source, data: str | None) -> Iterator[Finding]:
     absent = [path for path in (places.roidb_file, places.dict_file, places.image_file, places.img_dir)
               if not path.exists()]
     if absent:
-        remedy = "docs/data.md says what a dataset folder holds" if data is not None else (
+        remedy = "docs/data.md lists the files of a dataset folder" if data is not None else (
             f"give --data DIR, here and to hml run, or correct DATA_DIR in {CATALOG}")
         yield Finding("dataset", BREAKS, f"{absent[0]} does not exist; {remedy}")
         return

@@ -1,4 +1,4 @@
-"""``hml doctor``: will HML run on this checkout, on this machine, with this data? And what to do where not."""
+"""All checks of ``hml doctor``, its report, and its exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH = 118
 
 
 def examine(benchmark: Benchmark, data: str | None) -> dict[str, list[Finding]]:
-    """Everything the doctor looks at, by section. Reads the checkout's files; imports and runs nothing of it."""
+    """All findings by section. Reads the checkout's files; imports and runs nothing of it."""
     source = Source(benchmark.root)
     return {
         "machine": list(check_machine(source, benchmark.embedded)),

@@ -187,5 +187,5 @@ def check_hook_points(source: Source) -> Iterator[Finding]:
         try:
             state, text = check(source)
         except Absent as error:
-            state, text = BREAKS, f"{error}; HML needs it as SGB has it"
+            state, text = BREAKS, f"{error}; HML needs it as in SGB"
         yield Finding(name, state, text)

@@ -15,29 +15,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import __version__
+from .commands.help import command_list, name_docs, texts
+from .commands.report import with_kind
+from .commands.run import run
 from .errors import HMLError
 from .openmp import limit_spinning
 
 LAUNCHER_FLAG = re.compile(r"--local[-_]rank=\d+$")
 
-EPILOG = """\
-start here:
-  hml demo                        compare a baseline, a control and HML on synthetic data, in minutes
-  hml run tools/relation_train_net.py --config-file FILE HML.ENABLED True
-                                  your own training command with HML enabled
-  hml COMMAND --help              the options of a command
+DESCRIPTION = """\
+Hierarchical Memory Learning for scene graph generation (Deng et al., ECCV 2022).
 """
 
-RUN_DESCRIPTION = """\
-Runs a script of the benchmark with the HML.* settings added to the benchmark's own. Everything after SCRIPT is passed
-to the script unchanged. With HML.ENABLED False, the default, the script runs without HML.
-"""
-
-RUN_EPILOG = """\
-examples:
-  hml run tools/relation_train_net.py --config-file FILE OUTPUT_DIR out/motifs HML.ENABLED True
-  hml run tools/relation_test_net.py --config-file FILE OUTPUT_DIR out/motifs
-  torchrun --nproc_per_node=2 -m maskrcnn_benchmark_hml run tools/relation_train_net.py ...
+EXAMPLES = """\
+hml demo                     compare a baseline, an ablation baseline and HML on synthetic data, in minutes
+hml run tools/relation_train_net.py --config-file FILE HML.ENABLED True
+                             your own training command with HML enabled
+hml COMMAND --help           the options of a command
 """
 
 
@@ -51,7 +45,7 @@ class Command:
     """One subcommand.
 
     Attributes:
-        help: its line in ``hml --help``.
+        name: its first word. help: its line in ``hml --help``.
         adder: the function ``module:adder(subparsers)`` that describes it.
         interrupted: what the same command does after Ctrl-C.
     """
@@ -68,60 +62,33 @@ COMMANDS = (
             _CONTINUES),
     Command("experiment", "train and test a named grid of runs", "experiments.experiment:add_experiment_parser",
             _CONTINUES),
-    Command("tree", "build, print or draw a predicate tree", "treecmd:add_tree_parser"),
-    Command("data", "check, make or convert a dataset folder", "datasets.cli:add_data_parser"),
-    Command("report", "print the metrics of finished runs, Mean@K, merged recall", "report.command:add_report_parser"),
-    Command("doctor", "check whether HML will run on this checkout, machine and data", "host.doctor:add_doctor_parser"),
-    Command("patch", "add two lines to a training script, or remove them", "host.patch:add_patch_parser"),
+    Command("tree", "build, print or draw a predicate tree", "commands.tree:add_tree_parser"),
+    Command("data", "check, make or convert a dataset folder", "commands.data:add_data_parser"),
+    Command("report", "print the metrics of finished runs, Mean@K, merged recall", "commands.report:add_report_parser"),
+    Command("doctor", "check whether HML will run on this checkout, machine and data",
+            "commands.doctor:add_doctor_parser"),
+    Command("patch", "add two lines to a training script, or remove them", "commands.patch:add_patch_parser"),
 )
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """The parser, with the arguments of the ``chosen`` subcommand only (all others by their help line)."""
+    """The parser, with the arguments of the ``chosen`` subcommand only."""
+    listed = command_list((command.name, command.help) for command in COMMANDS)
     parser = argparse.ArgumentParser(
         prog="hml",
-        description="Hierarchical Memory Learning for scene graph generation (Deng et al., ECCV 2022).",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="hml [-h] [--version] COMMAND ...",
+        **texts("hml", f"{DESCRIPTION}\n{listed}", EXAMPLES),
     )
     parser.add_argument("--version", action="version", version=f"hml {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", prog="hml", help=argparse.SUPPRESS)
     for command in COMMANDS:
         if command.name == chosen and command.adder:
             module, function = command.adder.split(":")
             getattr(importlib.import_module(f"{__package__}.{module}"), function)(subparsers)
+            name_docs(subparsers.choices[command.name], command.name)
         else:
-            subparsers.add_parser(command.name, help=command.help, add_help=False)
+            subparsers.add_parser(command.name, add_help=False)
     return parser
-
-
-def run_parser() -> argparse.ArgumentParser:
-    """The parser of ``hml run``: options of ours stand before the script, what follows it belongs to the script."""
-    parser = argparse.ArgumentParser(
-        prog="hml run",
-        description=RUN_DESCRIPTION,
-        epilog=RUN_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--sgb",
-        metavar="DIR",
-        help="a checkout of Scene-Graph-Benchmark.pytorch or a fork (default: SGB_HOME, else the current folder if it "
-        "is a checkout, else the bundled benchmark)",
-    )
-    parser.add_argument("--data", metavar="DIR", help="a dataset folder in the VG format (see: hml data --help)")
-    parser.add_argument("script", metavar="SCRIPT", help="for instance tools/relation_train_net.py")
-    parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
-    return parser
-
-
-def run(words: Sequence[str], launcher_words: Sequence[str] = ()) -> int:
-    """``hml run``; ``launcher_words`` (such as ``--local-rank=0``) are handed to the script. Returns the exit code."""
-    args = run_parser().parse_args(words)
-    from .host.launch import run_script
-
-    return run_script(args.script, [*launcher_words, *args.argv], sgb=args.sgb, data=args.data) or 0
 
 
 def dispatch(words: Sequence[str]) -> int:
@@ -132,6 +99,8 @@ def dispatch(words: Sequence[str]) -> int:
     if words and words[0] == "run":
         return run(words[1:], launcher_words)
     parser = build_parser(_chosen(words))
+    if words and words[0] == "report":
+        words = with_kind(words)
     args = parser.parse_args(words)
     if args.command is None:
         parser.print_help()

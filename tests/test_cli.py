@@ -32,7 +32,7 @@ def test_help_needs_no_torch(words):
 def test_every_command_is_listed(capsys):
     assert cli.main([]) == 0
     printed = capsys.readouterr().out
-    assert all(re.search(rf"\n    {command.name}\s", printed) for command in cli.COMMANDS)
+    assert all(re.search(rf"\n  {command.name}\s", printed) for command in cli.COMMANDS)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from maskrcnn_benchmark_hml.datasets.format import (
 )
 from maskrcnn_benchmark_hml.datasets.pictures import open_picture
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host.data_checks import folder_places, three_causes
+from maskrcnn_benchmark_hml.host.doctor.data_checks import folder_places, three_causes
 from maskrcnn_benchmark_hml.resources import embedded_root
 
 SPLITS = (TRAIN, TRAIN, TRAIN, TRAIN, TEST, TEST)

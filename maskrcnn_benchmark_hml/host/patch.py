@@ -8,14 +8,12 @@ a missing last newline stay as they are.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..errors import HMLError
 from ..files import written_aside
@@ -156,45 +154,22 @@ def uncommitted(script: Path) -> str:
     return "is not under version control" if status.stdout.startswith("??") else "has changes that are not committed"
 
 
-def add_patch_parser(subparsers: Any) -> None:
-    """Add ``hml patch`` to the command line."""
-    parser = subparsers.add_parser(
-        "patch",
-        help="put two lines into a checkout's training script, or take them out again",
-        description="For those who keep `python -m torch.distributed.launch tools/relation_train_net.py ...`. "
-        "`hml run` needs no patch.",
-    )
-    parser.add_argument("action", choices=("check", "apply", "revert"), help="check changes nothing")
-    parser.add_argument("dir", metavar="DIR", help="the checkout")
-    parser.add_argument("--dry-run", action="store_true", help="show what would change, write nothing")
-    parser.set_defaults(handler=run_patch)
+def marked_lines(source: bytes) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line of ours."""
+    for number, line in enumerate(_LINE.findall(source), 1):
+        if _MARKED.fullmatch(line):
+            yield number, line.decode().rstrip()
 
 
-def run_patch(args: argparse.Namespace) -> int:
-    """Handler of ``hml patch``."""
-    script = script_of(args.dir)
-    source = script.read_bytes()
-    if args.action == "check":
-        print(f"{script}: {_state(script, source)}")
-        return 0
-    text = patched(source) if args.action == "apply" else reverted(source)
-    against = uncommitted(script) if args.action == "apply" else ""
-    if against:
-        raise HMLError(f"{script} {against}; commit it, or undo the changes, then patch it")
-    if args.dry_run:
-        sign, whole = ("+", text) if args.action == "apply" else ("-", source)
-        for number, line in enumerate(_LINE.findall(whole), 1):
-            if _MARKED.fullmatch(line):
-                print(f"{script}:{number}: {sign} {line.decode().rstrip()}")
-        return 0
+def replace(script: Path, text: bytes) -> None:
+    """Give the script another content; it keeps its mode."""
     with written_aside(script, "script") as aside:
         aside.write_bytes(text)
         aside.chmod(script.stat().st_mode)
-    print(f"{script}: {'patched' if args.action == 'apply' else 'as it was before the patch'}")
-    return 0
 
 
-def _state(script: Path, source: bytes) -> str:
+def state(script: Path, source: bytes) -> str:
+    """Whether the script is patched or can be; raises as ``patched`` and ``reverted`` do."""
     if _MARK.encode() in source:
         reverted(source)
         return "patched; hml patch revert gives back the original, byte for byte"

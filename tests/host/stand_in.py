@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskrcnn_benchmark_hml.host.seam_checks import KEYS
+from maskrcnn_benchmark_hml.host.doctor.hook_point_checks import KEYS
 
 HEAD = "maskrcnn_benchmark/modeling/roi_heads/relation_head"
 SCRIPT = "tools/relation_train_net.py"

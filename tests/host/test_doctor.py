@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from maskrcnn_benchmark_hml import cli
-from maskrcnn_benchmark_hml.host import machine_checks
-from maskrcnn_benchmark_hml.host.data_checks import catalog_places, folder_places, three_causes
-from maskrcnn_benchmark_hml.host.source import Absent, Source
+from maskrcnn_benchmark_hml.host.doctor import machine_checks
+from maskrcnn_benchmark_hml.host.doctor.data_checks import catalog_places, folder_places, three_causes
+from maskrcnn_benchmark_hml.host.doctor.source import Absent, Source
 
 from .stand_in import BUILD, CATALOG, PREDICTORS, RELATION_HEAD, SCRIPT, make_checkout
 
@@ -43,7 +43,7 @@ def flat(text: str) -> str:
 def test_all_well(tmp_path, tiny_vg, capsys):
     root = make_checkout(tmp_path / "sgb")
     code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
-    assert code == 0 and said.endswith("\nHML will run\n")
+    assert code == 0 and said.endswith("\nHML will run\n") and "\nhook points\n" in said and "seam" not in said
     assert said.count("\n") > 25 and " breaks " not in said and "correct: 120 images, 50 predicates" in flat(said)
     # A path is not broken: how long it is depends on where the tests run.
     assert [line for line in said.splitlines()[2:] if len(line) > 118 and "/" not in line.split()[-1]] == []
@@ -67,7 +67,7 @@ def test_what_breaks_is_counted_and_named(tmp_path, tiny_vg, capsys):
                          (SCRIPT, "build_detection_model", "build_model"))
     code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
     assert code == 1
-    assert "HML will not run: 2 to mend (script: names that HML replaces, model: predictor's output)" in said
+    assert "HML will not run: 2 to fix (script: names that HML replaces, model: predictor's output)" in said
 
 
 def test_packages_of_the_fork(tmp_path, tiny_vg, capsys):
@@ -153,7 +153,7 @@ def test_paths_written_into_the_code(tmp_path, tiny_vg, capsys):
         tmp_path / "other", (SCRIPT, "import make_data_loader", "import build, make_data_loader"),
         (BUILD, "    return []", "    return ['/home/author/vg/image_data.json']"))
     code, said = doctor(capsys, "--sgb", root, "--data", tiny_vg)
-    assert code == 1 and "1 to mend (data: paths written in)" in flat(said)
+    assert code == 1 and "1 to fix (data: paths written in)" in flat(said)
 
 
 def test_no_data_says_where_it_looked(tmp_path, capsys):
@@ -207,7 +207,7 @@ def test_another_image_data(vg, tmp_path, capsys):
     assert list(found) == ["image_data.json"] and "lists 117 images, the annotations cover 120" in (
         found["image_data.json"].text)
     code, said = doctor(capsys, "--sgb", make_checkout(tmp_path / "sgb"), "--data", vg)
-    assert code == 1 and "2 to mend (108073: image_data.json, dataset folder)" in flat(said)
+    assert code == 1 and "2 to fix (108073: image_data.json, dataset folder)" in flat(said)
 
 
 def test_files_that_cannot_be_read(vg):

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import environment, environment_checks, shared_memory
+from maskrcnn_benchmark_hml.host import environment, shared_memory
+from maskrcnn_benchmark_hml.host.doctor import environment_checks
 from maskrcnn_benchmark_hml.host.launch import run_script
 
 from .conftest import run_options

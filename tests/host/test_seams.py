@@ -11,8 +11,8 @@ from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host import hook_points
-from maskrcnn_benchmark_hml.host.seam_checks import CHECKS, KEYS, check_seams
-from maskrcnn_benchmark_hml.host.source import Absent, Source
+from maskrcnn_benchmark_hml.host.doctor.hook_point_checks import CHECKS, KEYS, check_hook_points
+from maskrcnn_benchmark_hml.host.doctor.source import Absent, Source
 
 from .stand_in import (
     BUILD,
@@ -34,7 +34,7 @@ FOUR = "proposals, labels, pairs, binaries = self.samp_processor.gtbox_relsample
 
 
 def findings(tmp_path, *edits, without=""):
-    found = list(check_seams(Source(make_checkout(tmp_path, *edits, without=without))))
+    found = list(check_hook_points(Source(make_checkout(tmp_path, *edits, without=without))))
     assert [f.subject for f in found] == [name for name, _ in CHECKS]
     return {f.subject: f for f in found if f.state != "ok"}
 
@@ -186,7 +186,7 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path, name):
     found = findings(tmp_path / "missing", without=name)
     assert any(f.state == "breaks" and f"{name} does not exist" in f.text for f in found.values())
     (make_checkout(tmp_path / "torn") / name).write_text("def (:\n")
-    found = {f.subject: f for f in check_seams(Source(tmp_path / "torn"))}
+    found = {f.subject: f for f in check_hook_points(Source(tmp_path / "torn"))}
     assert any(f"{name} is not Python that can be read (line 1)" in f.text for f in found.values())
 
 

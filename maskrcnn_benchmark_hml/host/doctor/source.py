@@ -92,7 +92,7 @@ class Source:
                         waiting += [f"{stem}/__init__.py", f"{stem}.py"]
 
     def missing_packages(self, start: str) -> dict[str, str]:
-        """Installed by nobody: top-level names that importing ``start`` needs, with the file that asks first."""
+        """Packages that importing ``start`` needs and that are not installed, each with a file that imports it."""
         missing: dict[str, str] = {}
         for path in sorted(self.files(start)):
             try:

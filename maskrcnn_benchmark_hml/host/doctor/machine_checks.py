@@ -1,4 +1,4 @@
-"""Versions and libraries of this machine, as far as they decide whether HML runs."""
+"""Versions and libraries of this machine, if HML depends on them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 
 from .finding import BREAKS, HANDLED, OK, Finding
-from .seam_checks import SCRIPT
+from .hook_point_checks import SCRIPT
 from .source import PACKAGE, Source
 
-#: Packages whose absence the compatibility layer makes good.
+#: Packages that the compatibility layer replaces where they are not installed.
 PROVIDED = {"apex": "apex.amp's interface runs over torch.amp", "cv2": "only masks and keypoints need it"}
 _OLDEST_TORCH = (2, 1)
 

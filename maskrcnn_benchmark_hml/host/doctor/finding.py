@@ -1,4 +1,4 @@
-"""What ``hml doctor`` says about one thing it looked at."""
+"""One line of ``hml doctor``: the result of one check."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 OK = "ok"
-HANDLED = "handled"  # differs from SGB, and HML copes
-PARTLY = "partly"  # HML runs, but something of it or of the fork does not
+HANDLED = "handled"  # differs from SGB, and HML handles it
+PARTLY = "partly"  # HML runs, but a part of HML or of the fork does not
 BREAKS = "breaks"  # HML does not run
 
 #: State and text, from a check; the text says what differs and what to do.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
+from .help import texts
 
 DESCRIPTION = """\
 Prints the test results of runs in percent, one column per run. RUN is the OUTPUT_DIR of a run, either of this package
@@ -20,44 +21,73 @@ or of SGB itself (or the folder inside it that holds the results, or a metrics.j
                                      predictions ("parked on") count as their group's coarse predicate
 """
 
-EPILOG = """\
-The tree is --tree FILE, or OUTPUT_DIR/hml/tree.json of an HML run; a run without a tree uses that of the other runs.
-docs/metrics.md defines each metric and lists the files that a test writes.
-
-examples:
-  hml report out/baseline out/hml --per-predicate
-  hml report out/hml --csv hml.csv --json hml.json
-  hml report mean-at-k out/hml-predcls out/hml-sgcls out/hml-sgdet
-  hml report merged out/sgb-motifs --tree configs/trees/vg150_clustered.json
+MERGED = """\
+Prints the recall of coarse predicates ("on", "has", ...) in percent, before and after fine predictions ("parked on")
+count as their group's coarse predicate. Reads the results of this package and of SGB itself.
 """
 
-KINDS = ("merged", "mean-at-k")
+MEAN_AT_K = """\
+Prints Mean@K in percent: the mean of R@K and mR@K over three runs of one model, one of each task (PredCls, SGCls and
+SGDet).
+"""
+
+EXAMPLES = """\
+hml report out/baseline out/hml --per-predicate
+hml report out/hml --csv hml.csv --json hml.json
+hml report mean-at-k out/hml-predcls out/hml-sgcls out/hml-sgdet
+hml report merged out/sgb-motifs --tree configs/trees/vg150_clustered.json
+"""
+
+KINDS = {"merged": (MERGED, "RUN [RUN ...]"), "mean-at-k": (MEAN_AT_K, "RUN RUN RUN")}
 
 
 def add_report_parser(subparsers: Any) -> None:
-    """Describe ``hml report``; the parsed arguments carry its handler."""
+    """Describe ``hml report`` and its kinds of tables; the parsed arguments carry the handler."""
     parser = subparsers.add_parser(
         "report",
-        help="tables of finished runs: metrics, Mean@K, merged recall",
         usage="hml report [merged | mean-at-k] RUN [RUN ...] [options]",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **texts("report", DESCRIPTION, EXAMPLES),
     )
-    add = parser.add_argument
-    add("words", nargs="+", metavar="RUN", help="a run; put merged or mean-at-k before the first one for those tables")
-    add("--tree", metavar="FILE", help="predicate tree for all runs")
-    add("--per-predicate", action="store_true", help="also print the recall of every predicate")
-    add("--k", type=int, choices=(20, 50, 100), default=50, help="K of --per-predicate (default: %(default)s)")
-    add("--task", choices=("predcls", "sgcls", "sgdet"), help="merged: the task of a run whose files do not contain it")
-    add("--csv", metavar="FILE", help="write all metrics as rows: run,task,metric,k,layer,predicate,value")
-    add("--json", metavar="FILE", help="write all figures as JSON, one entry per run")
-    parser.set_defaults(handler=run_report)
+    parser.add_argument("words", nargs="+", metavar="RUN", help="a run; hml report KIND --help describes the kinds")
+    _add_options(parser, "")
+    for kind, (description, runs) in KINDS.items():
+        example = next(line for line in EXAMPLES.splitlines() if f" {kind} " in line)
+        about = texts("report", description, example)
+        parser = subparsers.add_parser(f"report {kind}", usage=f"hml report {kind} {runs} [options]", **about)
+        # No run at all gets a sentence of ours.
+        parser.add_argument("words", nargs="*", metavar="RUN", help="a run")
+        _add_options(parser, kind)
+
+
+def _add_options(parser: argparse.ArgumentParser, kind: str) -> None:
+    """The options of all kinds. Those of another kind are refused by ``run_report`` with a sentence, or do nothing."""
+    add, hidden = parser.add_argument, argparse.SUPPRESS
+    add("--tree", metavar="FILE", help=hidden if kind == "mean-at-k" else "predicate tree for all runs (default: "
+        "OUTPUT_DIR/hml/tree.json of an HML run; a run without a tree uses that of the other runs)")
+    add("--per-predicate", action="store_true", help=hidden if kind else "also print the recall of every predicate")
+    add("--k", type=int, choices=(20, 50, 100), default=50,
+        help=hidden if kind else "K of --per-predicate, in predictions per image (default: %(default)s)")
+    add("--task", choices=("predcls", "sgcls", "sgdet"),
+        help="the task of a run whose files do not contain it" if kind == "merged" else hidden)
+    add("--csv", metavar="FILE", help="write the figures as rows of fractions: run,task,metric,k,layer,predicate,value")
+    add("--json", metavar="FILE", help="write all figures as JSON, as fractions" + ("" if kind == "mean-at-k" else
+        ", one entry per run"))
+    parser.set_defaults(handler=run_report, kind=kind)
+
+
+def with_kind(words: Sequence[str]) -> list[str]:
+    """The words of a command line, ``report`` and a kind joined to one, also when options stand between them."""
+    takes_value = False
+    for at, word in enumerate(words[1:], 1):
+        if not takes_value and not word.startswith("-"):
+            return [f"report {word}", *words[1:at], *words[at + 1 :]] if word in KINDS else list(words)
+        takes_value = not takes_value and "=" not in word and not word.startswith(("-h", "--h", "--p"))
+    return list(words)
 
 
 def run_report(args: argparse.Namespace) -> int:
     """``hml report``; returns the exit code. Files are written only when all runs could be read."""
-    kind, paths = (args.words[0], args.words[1:]) if args.words[0] in KINDS else ("", args.words)
+    kind, paths = args.kind, args.words
     if not paths:
         raise HMLError(f"hml report {kind} needs the OUTPUT_DIR of a run, for instance: hml report {kind} out/motifs")
     if args.per_predicate and kind:
@@ -77,7 +107,7 @@ def run_report(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, rows: list, content: Any) -> None:
     from ..files import write_json, write_text
     from ..metrics.summary import csv_text
-    from .overview import CSV_COLUMNS
+    from ..report.overview import CSV_COLUMNS
 
     if args.csv:
         write_text(args.csv, csv_text(CSV_COLUMNS, rows), "table")
@@ -86,9 +116,9 @@ def _write(args: argparse.Namespace, rows: list, content: Any) -> None:
 
 
 def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
-    from .importance import importance_table
-    from .overview import csv_rows, json_entry, metrics_table, notes, predicates_table
-    from .runs import load_runs, short_names
+    from ..report.importance import importance_table
+    from ..report.overview import csv_rows, json_entry, metrics_table, notes, predicates_table
+    from ..report.runs import load_runs, short_names
 
     runs = load_runs(paths, args.tree)
     names = short_names(runs)
@@ -104,8 +134,8 @@ def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any
 
 
 def _mean_at_k(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
-    from .overview import mean_at_k, mean_at_k_table
-    from .runs import load_runs
+    from ..report.overview import mean_at_k, mean_at_k_table
+    from ..report.runs import load_runs
 
     runs = load_runs(paths, args.tree)
     figures = mean_at_k(runs)
@@ -114,7 +144,7 @@ def _mean_at_k(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, lis
 
 
 def _merged(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any]:
-    from .merging import merge_run, merged_rows, merged_table
+    from ..report.merging import merge_run, merged_rows, merged_table
 
     texts, rows, content = [], [], []
     for path, folder, tree in _with_trees(paths, args.tree):
@@ -133,7 +163,7 @@ def _merged(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, 
 def _with_trees(paths: Sequence[str], tree_file: str | None) -> list[tuple[str, Path, Any]]:
     """(path, results folder, tree) of each run; one tree found serves the runs without."""
     from ..method.tree import PredicateTree
-    from .runs import results_folder, run_tree
+    from ..report.runs import results_folder, run_tree
 
     folders = [results_folder(path) for path in paths]
     if tree_file:

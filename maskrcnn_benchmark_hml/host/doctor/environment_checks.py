@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..machine import usable_cores
-from ..matplotlib_import import import_matplotlib
-from . import shared_memory
-from .environment import existing_folder
+from ...machine import usable_cores
+from ...matplotlib_import import import_matplotlib
+from .. import shared_memory
+from ..environment import existing_folder
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding
 
 _GB = 1024**3

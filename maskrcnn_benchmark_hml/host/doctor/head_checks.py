@@ -1,13 +1,13 @@
-"""The seams of a host's model, checked by syntax: relation head, samplers, predictors, loss."""
+"""The hook points of a host's model, checked by syntax: relation head, samplers, predictors, loss."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
-from . import hook_points
+from .. import hook_points
+from ..settings import BY_DATASET
 from .finding import BREAKS, FINE, HANDLED, PARTLY, Result, further, some
-from .settings import BY_DATASET
 from .source import PACKAGE, Source, arguments, assigned, attributes, called_on_self, returns
 
 _FOLDER = f"{PACKAGE}/modeling/roi_heads/relation_head"

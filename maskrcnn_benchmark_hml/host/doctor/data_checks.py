@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.format import check_vg
-from ..datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
-from ..datasets.pictures import instead_of, present_ids
-from ..errors import HMLError
-from ..files import open_h5, read_json
+from ...datasets.format import check_vg
+from ...datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
+from ...datasets.pictures import instead_of, present_ids
+from ...errors import HMLError
+from ...files import open_h5, read_json
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding, some
-from .seam_checks import BUILD, SCRIPT
+from .hook_point_checks import BUILD, SCRIPT
 from .source import PACKAGE, Absent, Source
 
 CATALOG = f"{PACKAGE}/config/paths_catalog.py"
@@ -100,7 +100,7 @@ def check_data(source: Source, data: str | None) -> Iterator[Finding]:
     absent = [path for path in (places.roidb_file, places.dict_file, places.image_file, places.img_dir)
               if not path.exists()]
     if absent:
-        remedy = "docs/data.md says what a dataset folder holds" if data is not None else (
+        remedy = "docs/data.md lists the files of a dataset folder" if data is not None else (
             f"give --data DIR, here and to hml run, or correct DATA_DIR in {CATALOG}")
         yield Finding("dataset", BREAKS, f"{absent[0]} does not exist; {remedy}")
         return

@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .layout import require_free
-from .mini_vg_grammar import DEFAULT_IMAGES
+from ..datasets.mini_vg_grammar import DEFAULT_IMAGES
+from .help import command_list, texts
 
 DESCRIPTION = """\
 Training and tests read a dataset folder (`hml run --data DIR`, or HML_DATA). Its files, described in docs/data.md:
   VG-SGG-with-attri.h5  VG-SGG-dicts-with-attri.json  image_data.json  VG_100K/<image_id>.jpg
 """
 
-EPILOG = """\
-examples:
-  hml data check datasets/vg                         find the first error in a folder, or count what it contains
-  hml data make-mini-vg datasets/mini_vg             make synthetic scenes, in seconds
-  hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset
-  hml data clean datasets/mine datasets/mine_clean   copy without self-pairs and repeated relations
-  hml data placeholders datasets/mine                draw the missing pictures from the annotations
+EXAMPLES = """\
+hml data check datasets/vg                         find the first error in a folder, or count what it contains
+hml data make-mini-vg datasets/mini_vg             make synthetic scenes, in seconds
+hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset
+hml data clean datasets/mine datasets/mine_clean   copy without self-pairs and repeated relations
+hml data placeholders datasets/mine                draw the missing pictures from the annotations
 """
 
 CHECK = """\
@@ -54,41 +53,47 @@ labels and geometry, not from photographs.
 """
 
 
+#: Command -> its line in ``hml data --help``, its own description.
+COMMANDS = {
+    "check": ("find the first error in a dataset folder, or count what it contains", CHECK),
+    "make-mini-vg": ("make the synthetic dataset", MINI_VG),
+    "convert-vrd": ("convert the annotations of Visual Relationship Detection", VRD),
+    "clean": ("copy a folder without self-pairs and repeated relations", CLEAN),
+    "placeholders": ("draw the pictures that are missing", PLACEHOLDERS),
+}
+
+
 def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     """Describe ``hml data`` and its commands; the parsed arguments carry their ``handler``."""
-    style = argparse.RawDescriptionHelpFormatter
+    listed = command_list((name, line) for name, (line, _) in COMMANDS.items())
     parser = subparsers.add_parser(
         "data",
-        help="check, make or convert a dataset folder",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=style,
+        usage="hml data [-h] COMMAND ...",
+        **texts("data", f"{DESCRIPTION}\n{listed}\n\nhml data COMMAND --help shows the options.", EXAMPLES),
     )
-    commands = parser.add_subparsers(dest="data_command", metavar="COMMAND", title="commands", required=True)
+    commands = parser.add_subparsers(
+        dest="data_command", metavar="COMMAND", required=True, prog="hml data", help=argparse.SUPPRESS
+    )
+    check, mini, vrd, clean, drawn = (_add_command(commands, name) for name in COMMANDS)
 
-    check = commands.add_parser("check", help="validate and count", description=CHECK, formatter_class=style)
     check.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder")
     check.add_argument(
         "--pictures", action="store_true", help="also open every picture and compare its size (slow on VG)"
     )
     check.set_defaults(handler=run_check)
 
-    mini = commands.add_parser(
-        "make-mini-vg", help="make the synthetic dataset", description=MINI_VG, formatter_class=style
-    )
     mini.add_argument("out", metavar="OUT", type=Path, help="folder to create")
     mini.add_argument(
         "--images",
         type=int,
         default=DEFAULT_IMAGES,
         metavar="N",
-        help="in all: 6/9 training, 1/9 validation, 2/9 test (default %(default)s)",
+        help="number of images: 6/9 training, 1/9 validation, 2/9 test (default: %(default)s)",
     )
-    mini.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default %(default)s)")
+    mini.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: %(default)s)")
     _add_force(mini)
     mini.set_defaults(handler=run_make_mini_vg)
 
-    vrd = commands.add_parser("convert-vrd", help="convert VRD's annotations", description=VRD, formatter_class=style)
     vrd.add_argument("src", metavar="SRC", type=Path, help="folder with VRD's JSON files")
     vrd.add_argument("out", metavar="OUT", type=Path, help="folder to create")
     vrd.add_argument("--photos", type=Path, metavar="DIR", help="VRD's photographs; subfolders are searched")
@@ -97,24 +102,23 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
         type=int,
         default=320,
         metavar="PIXELS",
-        help="longer side of a placeholder picture (default %(default)s); photographs keep their size",
+        help="longer side of a placeholder picture, in pixels (default: %(default)s); photographs keep their size",
     )
     _add_force(vrd)
     vrd.set_defaults(handler=run_convert_vrd)
 
-    clean = commands.add_parser(
-        "clean", help="drop self-pairs and repeated relations", description=CLEAN, formatter_class=style
-    )
     clean.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; it stays unchanged")
     clean.add_argument("out", metavar="OUT", type=Path, help="folder to create")
     _add_force(clean)
     clean.set_defaults(handler=run_clean)
 
-    drawn = commands.add_parser(
-        "placeholders", help="draw the pictures that are missing", description=PLACEHOLDERS, formatter_class=style
-    )
     drawn.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; the pictures are written into it")
     drawn.set_defaults(handler=run_placeholders)
+
+
+def _add_command(commands: argparse._SubParsersAction, name: str) -> argparse.ArgumentParser:
+    example = next(line for line in EXAMPLES.splitlines() if line.startswith(f"hml data {name} "))
+    return commands.add_parser(name, **texts("data", COMMANDS[name][1], example.partition("   ")[0]))
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +127,7 @@ def _add_force(parser: argparse.ArgumentParser) -> None:
 
 def run_check(args: argparse.Namespace) -> int:
     """``hml data check``; returns the exit code."""
-    from .check import check_vg
+    from ..datasets.check import check_vg
 
     print(check_vg(args.dir, open_pictures=args.pictures).text())
     return 0
@@ -131,8 +135,9 @@ def run_check(args: argparse.Namespace) -> int:
 
 def run_make_mini_vg(args: argparse.Namespace) -> int:
     """``hml data make-mini-vg``; returns the exit code."""
-    from .check import check_vg
-    from .mini_vg import make_mini_vg
+    from ..datasets.check import check_vg
+    from ..datasets.layout import require_free
+    from ..datasets.mini_vg import make_mini_vg
 
     require_free(args.out, args.force)
     make_mini_vg(args.out, args.images, args.seed, force=args.force)
@@ -149,7 +154,8 @@ def run_make_mini_vg(args: argparse.Namespace) -> int:
 
 def run_convert_vrd(args: argparse.Namespace) -> int:
     """``hml data convert-vrd``; returns the exit code."""
-    from .vrd import convert_vrd
+    from ..datasets.layout import require_free
+    from ..datasets.vrd import convert_vrd
 
     require_free(args.out, args.force)
     report = convert_vrd(args.src, args.out, args.photos, max_side=args.max_side, force=args.force)
@@ -160,7 +166,7 @@ def run_convert_vrd(args: argparse.Namespace) -> int:
 
 def run_clean(args: argparse.Namespace) -> int:
     """``hml data clean``; returns the exit code."""
-    from .clean import clean_vg
+    from ..datasets.clean import clean_vg
 
     report = clean_vg(args.dir, args.out, force=args.force)
     print("\n".join(report.lines()))
@@ -170,7 +176,7 @@ def run_clean(args: argparse.Namespace) -> int:
 
 def run_placeholders(args: argparse.Namespace) -> int:
     """``hml data placeholders``; returns the exit code."""
-    from .placeholder import fill_placeholders
+    from ..datasets.placeholder import fill_placeholders
 
     drawn, present = fill_placeholders(args.dir)
     print(f"{drawn:,} placeholder pictures drawn, {present:,} pictures already existed")

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from maskrcnn_benchmark_hml.cli import main
+from maskrcnn_benchmark_hml.commands.tree import add_tree_parser
 from maskrcnn_benchmark_hml.datasets.training_labels import read_dataset_counts
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 from maskrcnn_benchmark_hml.report.tree_figure import draw_tree
 from maskrcnn_benchmark_hml.resources import config_file
-from maskrcnn_benchmark_hml.treecmd import add_tree_parser
 
 PREDICATES = ["above", "on", "sit on"]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from ..errors import HMLError
+from .help import texts
 
-from .datasets.layout import DICTS_NAME, H5_NAME
-from .datasets.training_labels import read_dataset_counts
-from .errors import HMLError
-from .method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
-from .method.tree_file import read_json, read_overrides
-from .method.vectors import WordVectors, load_vectors
+if TYPE_CHECKING:
+    from ..method.tree import PredicateTree
+    from ..method.vectors import WordVectors
 
 DESCRIPTION = """\
 Builds the predicate tree that decides which predicates each stage of HML learns.
@@ -24,38 +22,32 @@ training images of a dataset folder (without the validation images; also relatio
 are read from a JSON file: {"predicates": [names in index order], "counts": {name: number}}. A tree file also has them.
 """
 
-EPILOG = """\
-examples:
-  hml tree --data DIR --vectors glove.840B.300d.txt --out tree.json --png tree.png
-  hml tree --counts counts.json --vectors GoogleNews.bin --threshold 0.65 --skip-words a and of to
-  hml tree --data DIR --builder frequency --boundaries 10 35
-  hml tree --show tree.json --png tree.png
-  hml tree --show tree.json --layers 3 --out tree3.json        the same groups in three layers, without the vectors
-then train with it:  hml run ... HML.ENABLED True HML.TREE.FILE tree.json
+EXAMPLES = """\
+hml tree --data DIR --vectors glove.840B.300d.txt --out tree.json --png tree.png
+hml tree --counts counts.json --vectors GoogleNews.bin --threshold 0.65 --skip-words a and of to
+hml tree --data DIR --builder frequency --boundaries 10 35
+hml tree --show tree.json --png tree.png
+hml tree --show tree.json --layers 3 --out tree3.json        the same groups in three layers, without the vectors
+hml run ... HML.ENABLED True HML.TREE.FILE tree.json         train with the tree
 """
 
 
 def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
     """Describe ``hml tree``; the parsed arguments carry its handler."""
-    parser = subparsers.add_parser(
-        "tree",
-        help="build, print or draw a predicate tree",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = subparsers.add_parser("tree", **texts("tree", DESCRIPTION, EXAMPLES))
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", metavar="DIR", help=f"dataset folder with {H5_NAME} and {DICTS_NAME}")
+    source.add_argument("--data", metavar="DIR", help="a dataset folder in the VG format")
     source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts, or a tree file")
     source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree")
-    parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered")
+    parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered",
+                        help="what assigns the layers (default: %(default)s)")
     parser.add_argument("--vectors", metavar="FILE", help="word vectors: GloVe, word2vec, fastText, gensim, torchtext")
     parser.add_argument(
         "--threshold",
         type=float,
         default=0.70,
-        help="T_SS: the least cosine similarity within a group (default 0.70, for GloVe 840B; for GoogleNews 0.65, "
-        "for GloVe 6B 0.86)",
+        help="T_SS: the least cosine similarity within a group, -1 to 1 (default: 0.70, for GloVe 840B; use 0.65 for "
+        "GoogleNews, 0.86 for GloVe 6B)",
     )
     parser.add_argument("--layers", type=int, metavar="K", help="number of layers (default: the shown tree's, else 2)")
     parser.add_argument(
@@ -71,7 +63,8 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overrides", metavar="FILE", help='JSON, changes by hand: {"predicate": {"group": "predicate", "layer": 2}}'
     )
-    parser.add_argument("--skip-words", nargs="+", default=(), metavar="WORD", help="words left out of the mean vector")
+    parser.add_argument("--skip-words", nargs="+", default=(), metavar="WORD",
+                        help="words left out of the mean vector (default: none)")
     parser.add_argument("--out", metavar="FILE", help="save the tree as JSON")
     parser.add_argument("--png", metavar="FILE", help="draw the tree")
     parser.set_defaults(handler=run_tree)
@@ -83,7 +76,7 @@ def run_tree(args: argparse.Namespace) -> int:
     if args.out:
         tree.save(args.out)
     if args.png:
-        from .report.tree_figure import draw_tree
+        from ..report.tree_figure import draw_tree
 
         draw_tree(tree, args.png)
     print(tree.describe())
@@ -94,6 +87,9 @@ def run_tree(args: argparse.Namespace) -> int:
 
 
 def _shown(args: argparse.Namespace) -> PredicateTree:
+    from ..method.tree import PredicateTree
+    from ..method.tree_file import read_overrides
+
     tree = PredicateTree.load(args.show)
     if args.layers is not None:
         tree = tree.with_layers(args.layers)
@@ -101,6 +97,10 @@ def _shown(args: argparse.Namespace) -> PredicateTree:
 
 
 def _build(args: argparse.Namespace) -> PredicateTree:
+    from ..datasets.training_labels import read_dataset_counts
+    from ..method.tree import VG_ACTIONS, build_clustered_tree, build_frequency_tree
+    from ..method.tree_file import read_overrides
+
     if args.builder == "clustered" and not args.vectors:
         raise HMLError("the clustered builder needs word vectors; give --vectors FILE or --builder frequency")
     if args.builder == "clustered" and args.boundaries:
@@ -119,6 +119,10 @@ def _build(args: argparse.Namespace) -> PredicateTree:
 
 
 def _vectors(path: str, predicates: list[str]) -> WordVectors:
+    from tqdm import tqdm
+
+    from ..method.vectors import load_vectors
+
     words = {word for name in predicates for word in name.split()}
     size = Path(path).stat().st_size if Path(path).is_file() else 0
     # Reading a whole GloVe or GoogleNews file takes minutes.
@@ -128,6 +132,8 @@ def _vectors(path: str, predicates: list[str]) -> WordVectors:
 
 def read_counts(path: str | Path) -> tuple[list[str], dict[str, int]]:
     """Predicates in index order and their counts out of ``{"predicates": [...], "counts": {...}}``."""
+    from ..method.tree_file import read_json
+
     content = read_json(path, "counts file")
     if not isinstance(content, dict) or not isinstance(content.get("predicates"), list):
         raise HMLError(f'the counts file {path} must hold {{"predicates": [...], "counts": {{...}}}}; rewrite it')

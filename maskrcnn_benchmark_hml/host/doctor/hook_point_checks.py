@@ -1,13 +1,14 @@
-"""Every seam of a checkout or fork, checked by syntax: what ``attach``, ``restart``, ``plan`` and ``training`` use."""
+"""Every hook point of a checkout or fork, checked by syntax: all that ``attach``, ``restart`` and ``plan`` use."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterator
 
-from . import head_checks, hook_points
+from .. import hook_points
+from ..settings import BY_DATASET
+from . import head_checks
 from .finding import BREAKS, FINE, HANDLED, PARTLY, Finding, Result, further, some
-from .settings import BY_DATASET
 from .source import PACKAGE, Absent, Source, arguments, assigned, attributes, bound, calls
 
 SCRIPT = "tools/relation_train_net.py"
@@ -158,7 +159,7 @@ def checkpointer(source: Source) -> Result:
     return FINE
 
 
-#: The seams, in the order in which a run meets them.
+#: The hook points, in the order in which a run meets them.
 CHECKS: tuple[tuple[str, Callable[[Source], Result]], ...] = (
     ("script: train(cfg, ...), main()", script_functions),
     ("script: names that HML replaces", script_names),
@@ -180,11 +181,11 @@ CHECKS: tuple[tuple[str, Callable[[Source], Result]], ...] = (
 )
 
 
-def check_seams(source: Source) -> Iterator[Finding]:
-    """Every seam's finding. What a check looks for and does not find is that seam's ``breaks``."""
+def check_hook_points(source: Source) -> Iterator[Finding]:
+    """The finding of every hook point. What a check looks for and does not find is that hook point's ``breaks``."""
     for name, check in CHECKS:
         try:
             state, text = check(source)
         except Absent as error:
-            state, text = BREAKS, f"{error}; HML needs it as SGB has it"
+            state, text = BREAKS, f"{error}; HML needs it as in SGB"
         yield Finding(name, state, text)

@@ -1,0 +1,1 @@
+"""What ``hml doctor`` examines before a run: checkout, machine, environment and data."""

@@ -16,11 +16,11 @@ ALLOWED = {
     "method": {"errors", "files"},
     "metrics": {"errors", "files"},
     "datasets": {"errors", "files"},
-    "training": {"errors", "files", "method", "resources"},
+    "training": {"errors", "files", "method", "resources", "run_folder"},
 }
 BENCHMARK = {"host", "compat", "embedded"}
 #: Parts that know no benchmark.
-WITHOUT_BENCHMARK = ("method", "metrics", "datasets", "training", "report", "files", "config", "merge")
+WITHOUT_BENCHMARK = ("method", "metrics", "datasets", "training", "report", "files", "run_folder", "config", "merge")
 
 
 def modules() -> dict[str, Path]:

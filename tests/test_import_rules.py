@@ -17,11 +17,11 @@ ALLOWED = {
     "method": {"errors", "files"},
     "metrics": {"errors", "files"},
     "datasets": {"errors", "files"},
-    "training": {"errors", "files", "method", "resources"},
+    "training": {"errors", "files", "method", "resources", "run_folder"},
 }
 BENCHMARK = {"host", "compat", "embedded"}
 #: Parts that know no benchmark.
-WITHOUT_BENCHMARK = ("method", "metrics", "datasets", "training", "report", "files", "config", "merge")
+WITHOUT_BENCHMARK = ("method", "metrics", "datasets", "training", "report", "files", "run_folder", "config", "merge")
 #: Names of a benchmark's arguments, attributes and functions, which only the parts in BENCHMARK know.
 BENCHMARK_NAMES = {
     *hook_points.SCRIPT_NAMES, *hook_points.HEAD_NAMES, *hook_points.SAMPLERS, *hook_points.SAMPLER_SIZES,

@@ -21,11 +21,12 @@ from .. import __version__
 from ..errors import HMLError
 from ..files import file_digest, inherited_lock, write_json
 from ..resources import config_file
+from ..run_folder import CELL_LOCK, FINAL, METRICS, RunFolder
+from ..run_folder import CELL_LOG as LOG
+from ..run_folder import CELL_RECORD as RECORD
 from .process import last_warning, run_process
 
 TRAIN_SCRIPT = "tools/relation_train_net.py"
-RECORD = "cell.json"
-LOG = "console.log"
 #: Overrides that name a file: what counts is its content.
 FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.WEIGHT", "HML.TREE.FILE")
 
@@ -93,13 +94,13 @@ class Cell:
 
     def results(self) -> Path | None:
         """The folder of the split's results, or None if nothing has been tested."""
-        found = sorted(self.output.glob(f"inference/*_{self.split}/metrics.json"))
+        found = sorted(self.output.glob(f"inference/*_{self.split}/{METRICS}"))
         return found[0].parent if found else None
 
     def metrics(self) -> dict[str, Any] | None:
         """The split's metrics (fractions in 0..1), or None if they have not been written."""
         folder = self.results()
-        return json.loads((folder / "metrics.json").read_text("utf-8")) if folder else None
+        return json.loads((folder / METRICS).read_text("utf-8")) if folder else None
 
     def warning(self) -> str | None:
         """HML's last warning in the run's log, if it has one."""
@@ -188,8 +189,8 @@ def run_cell(
 
 def _drop_steps_on_the_way(cell: Cell) -> None:
     """A finished run keeps each stage's final checkpoint; those before it served only to continue it."""
-    for folder in (cell.output, *cell.output.glob("hml/stage*")):
-        if (folder / "model_final.pth").is_file():
+    for folder in RunFolder(cell.output).training_folders():
+        if (folder / f"{FINAL}.pth").is_file():
             for path in folder.glob("model_[0-9]*"):
                 path.unlink()
 
@@ -199,7 +200,7 @@ def _exclusive(cell: Cell) -> Iterator[int]:
     """Hold the cell's lock. The child inherits it, so it is held as long as either process lives."""
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(inherited_lock(cell.output / "cell.lock"))
+            handle = stack.enter_context(inherited_lock(cell.output / CELL_LOCK))
         except BlockingIOError:
             raise HMLError(f"another process is running in {cell.output}; wait for it or end it") from None
         yield handle

@@ -17,6 +17,7 @@ from ..errors import HMLError
 from ..files import write_json
 from ..machine import usable_cores
 from ..resources import config_file
+from ..run_folder import FINAL
 from .budget import BUDGETS, budget_help, describe_budget, equal_lengths, stage_lengths, stage_shares
 from .cell import Cell, CellFailed
 from .cells_catalog import (
@@ -180,7 +181,7 @@ def prepare_detector(data: Path, out: Path) -> Path:
         "detector", config_file(DETECTOR_CONFIG), class_counts(data), 0, data, out / "detector", DETECTOR_SCRIPT
     )
     run_cells([cell], DETECTOR_ITERATIONS, jobs=1)
-    return cell.output / "model_final.pth"
+    return cell.output / f"{FINAL}.pth"
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..report.tables import RECALL_KEYS, changes_table, layer_recall, layers_table, mean_or_none, runs_table
+from ..run_folder import RunFolder
 from .cell import CellResult
 from .progress import clock
 
@@ -22,7 +23,7 @@ def read_layers(hml_output: Path) -> dict[str, int]:
     """predicate -> layer of the tree that an HML run used."""
     from ..method.tree import PredicateTree
 
-    return PredicateTree.load(hml_output / "hml" / "tree.json").layers
+    return PredicateTree.load(RunFolder(hml_output).tree).layers
 
 
 def summarise(

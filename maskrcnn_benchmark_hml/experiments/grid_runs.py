@@ -15,6 +15,7 @@ from ..errors import HMLError
 from ..method.adjustment import tau_folder
 from ..method.layers import RELEASED_BOUNDARIES
 from ..method.tree import PredicateTree
+from ..run_folder import FINAL
 from ..training.stages import ONE_STAGE
 from ..training.trees import find_tree
 from .budget import equal_lengths, stage_lengths, stage_shares
@@ -25,7 +26,7 @@ from .grid_file import grid_folder
 from .tree_choice import DataTrees, TreeChoice
 
 TEST_SCRIPT = "tools/relation_test_net.py"
-CHECKPOINT = "model_final.pth"
+CHECKPOINT = f"{FINAL}.pth"
 _SPLITS = {"test": "VG_stanford_filtered_with_attribute_test", "val": "VG_stanford_filtered_with_attribute_val"}
 
 

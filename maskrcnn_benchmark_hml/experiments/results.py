@@ -19,6 +19,7 @@ from ..metrics.summary import csv_text
 from ..report.merging import merge_run, merged_rows
 from ..report.overview import TASK_NAMES
 from ..report.tables import RECALL_KEYS, mean_or_none, percent
+from ..run_folder import METRICS
 from .cell import CellResult
 from .grid_runs import GridRun
 
@@ -85,7 +86,7 @@ def read_rows(run: GridRun, tree: PredicateTree | None) -> list[Row]:
     """
     rows = []
     for tau, folder in run.results():
-        path = folder / "metrics.json"
+        path = folder / METRICS
         if not path.is_file():
             raise HMLError(f"{path} is missing; remove the folder {run.cell.output} to run it anew")
         merged = () if tree is None else tuple(merged_rows(merge_run(folder, tree)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
+from ..run_folder import settings_file, stages_file
 from ..training.stages import Stage
 
 #: The setting that may change, and what a refusal says about it.
@@ -25,12 +26,12 @@ def extension(folder: Path, stages: Sequence[Stage], settings: Mapping[str, Any]
     Raises:
         HMLError: another stage's length has changed, or the last one is to be shorter.
     """
-    if not (folder / "settings.json").is_file() or not (folder / "stages.json").is_file():
+    if not settings_file(folder).is_file() or not stages_file(folder).is_file():
         return ""
-    old = json.loads((folder / "settings.json").read_text()).get(LENGTHS)
+    old = json.loads(settings_file(folder).read_text()).get(LENGTHS)
     if old == settings[LENGTHS]:
         return ""
-    before = [row["iterations"] for row in json.loads((folder / "stages.json").read_text())]
+    before = [row["iterations"] for row in json.loads(stages_file(folder).read_text())]
     after = [stage.iterations for stage in stages]
     if before[:-1] != after[:-1] or before[-1] >= after[-1]:
         raise HMLError(

@@ -18,6 +18,7 @@ from ..errors import HMLError
 from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
+from ..run_folder import RunFolder, last_checkpoint
 from ..training.checkpoint import check_settings, read_state, record_extension
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
@@ -58,19 +59,19 @@ class Plan:
 
     def write(self) -> None:
         """Bind the run's folder to this plan (rank 0): settings, tree, stages and the statistics of each stage."""
-        folder = Path(self.output_dir) / "hml"
-        folder.mkdir(parents=True, exist_ok=True)
-        check_settings(folder, self.settings, HINT, self.extended)
+        run = RunFolder(self.output_dir)
+        run.hml.mkdir(parents=True, exist_ok=True)
+        check_settings(run.hml, self.settings, HINT, self.extended)
         if self.extended:
-            record_extension(folder, self.settings, self.extended)
-        self.tree.save(folder / "tree.json")
+            record_extension(run.hml, self.settings, self.extended)
+        self.tree.save(run.tree)
         rows = [
             {"stage": s.index, "policy": s.policy, "iterations": s.iterations, "class_balanced": s.class_balanced,
              "exponent": s.exponent, "repeats": list(s.repeats),
              "labels": list(s.labels), "old_classes": list(s.old_classes)}
             for s in self.stages
         ]
-        write_json(folder / "stages.json", rows, indent=1)
+        write_json(run.stages, rows, indent=1)
         for stage in self.stages:
             stage.folder.mkdir(parents=True, exist_ok=True)
             target = stage.folder / self.statistics_name
@@ -112,11 +113,11 @@ def prepare(cfg: CfgNode) -> Plan:
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
     for stage in stages:
         select_images(dataset.relationships, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
-    bound, folder = _bound_settings(cfg, tree), Path(cfg.OUTPUT_DIR)
-    extended = extension(folder / "hml", stages, bound) if cfg.HML.EXTEND else ""
+    bound, run = _bound_settings(cfg, tree), RunFolder(cfg.OUTPUT_DIR)
+    extended = extension(run.hml, stages, bound) if cfg.HML.EXTEND else ""
     plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)
-    _check_folder(plan, folder, cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP)
-    if not (stages[0].memory_file.is_file() or (stages[0].folder / "last_checkpoint").is_file()):
+    _check_folder(plan, run, cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP)
+    if not (stages[0].memory_file.is_file() or last_checkpoint(stages[0].folder).is_file()):
         check_start(cfg)
     return plan
 
@@ -160,11 +161,11 @@ def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
     return bound
 
 
-def _check_folder(plan: Plan, output_dir: Path, max_decays: int) -> None:
-    if (output_dir / "hml" / "settings.json").is_file():
-        check_settings(output_dir / "hml", plan.settings, HINT, plan.extended)
+def _check_folder(plan: Plan, run: RunFolder, max_decays: int) -> None:
+    if run.settings.is_file():
+        check_settings(run.hml, plan.settings, HINT, plan.extended)
     for stage in plan.stages:
-        last = stage.folder / "last_checkpoint"
+        last = last_checkpoint(stage.folder)
         if stage.memory_file.is_file() and not stage.is_last:
             StageMemory.load(stage.memory_file)
         elif last.is_file():

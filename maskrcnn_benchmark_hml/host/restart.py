@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..errors import HMLError
 from ..files import ASIDE, put_in_place, write_text
+from ..run_folder import last_checkpoint
 from ..training.checkpoint import plain, read_state, write_state
 from ..training.stage_method import StageMethod
 from ..training.stages import Stage
@@ -67,7 +68,7 @@ def checkpointer_class(base: type, driver: Restartable) -> type:
             put_in_place(written, whole)
             driver.saved_iteration = driver.iteration
             write_state(whole, training_state(driver), driver.cfg.HML.KEEP_STATES)
-            write_text(whole.parent / "last_checkpoint", str(whole))
+            write_text(last_checkpoint(whole.parent), str(whole))
 
         def get_checkpoint_file(self) -> str:
             named = super().get_checkpoint_file()

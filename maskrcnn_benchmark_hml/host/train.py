@@ -11,6 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..method.memory import StageMemory
+from ..run_folder import FINAL
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
@@ -66,13 +67,13 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
         last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
         if rank == 0:
             # The schedule may end a stage early, where hosts save nothing; a lengthened one has an older final file.
-            if not last.endswith("model_final.pth") or driver.saved_iteration != driver.iteration:
-                driver.checkpointer.save("model_final", iteration=driver.iteration)
+            if not last.endswith(f"{FINAL}.pth") or driver.saved_iteration != driver.iteration:
+                driver.checkpointer.save(FINAL, iteration=driver.iteration)
             handed_on = driver.method.on_stage_end(driver.head, plan.provenance(stage))
             write_facts(handed_on.provenance["importance"], stage.memory_file.parent)
-            handed_on.save(stage.memory_file)
-            _log.info("HML: %s ends after %d iterations; memory %s (digest %s)", stage.title(), driver.iteration,
-                      stage.memory_file, handed_on.digest[:12])
+            _log.info("HML: %s ends after %d iterations", stage.title(), driver.iteration)
+            if not stage.is_last:
+                _log.info("HML: memory %s (digest %s)", stage.memory_file, handed_on.save(stage.memory_file)[:12])
         _barrier(world)
         if interrupt.requested():
             interrupt.leave(stage, driver.iteration)

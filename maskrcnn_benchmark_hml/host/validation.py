@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
+from ..run_folder import RESULT_DICT
 
 
 def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwargs: Mapping[str, Any]) -> Any:
@@ -26,11 +27,11 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
     if rank != 0:
         return value
     # the host's own file: it may hold numpy scalars, which weights_only refuses
-    result = torch.load(folder / "result_dict.pytorch", map_location="cpu", weights_only=False)
+    result = torch.load(folder / RESULT_DICT, map_location="cpu", weights_only=False)
     for name, per_k in result.items():
         if name.endswith("_mean_recall") and "ng_" not in name and "_ng" not in name:
             return float(per_k[100])
-    raise HMLError(f"{folder / 'result_dict.pytorch'} holds no mean recall; set HML.VAL_METRIC R")
+    raise HMLError(f"{folder / RESULT_DICT} holds no mean recall; set HML.VAL_METRIC R")
 
 
 def _storing_no_predictions(cfg: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import HMLError
 from ..method.tree_file import read_json
-from ..training.importance_facts import FACTS_FILE, quantile_levels
+from ..run_folder import IMPORTANCE, results_above
+from ..training.importance_facts import quantile_levels
 from .runs import Run
 from .tables import format_table
 
@@ -22,10 +23,7 @@ def run_facts(folder: Path) -> list[Mapping[str, Any]]:
     Raises:
         HMLError: a file that is damaged.
     """
-    above = list(folder.absolute().parents)
-    places = [base / "hml" for base in (folder, *above[:2])] + [base for base in above[:3] if base.name == "hml"]
-    files = next((found for place in places if (found := list(place.glob(f"stage*/{FACTS_FILE}")))), [])
-    return sorted(map(_read, files), key=lambda facts: facts["stage"])
+    return sorted(map(_read, results_above(folder, f"stage*/{IMPORTANCE}")), key=lambda facts: facts["stage"])
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -17,10 +17,11 @@ from ..metrics.matching import KS, Objects
 from ..metrics.merged import MergedRecall, merged_recall
 from ..metrics.recall import rank_image
 from ..metrics.summary import number
+from ..run_folder import PREDICTIONS as PREDICTIONS_FILE
+from ..run_folder import RESULT_DICT
 from .runs import TASKS, predicate_names, stored_task
 from .tables import format_table, mean_or_none, percent
 
-PREDICTIONS_FILE = "eval_results.pytorch"
 IOU_THRESHOLD = 0.5
 
 
@@ -72,7 +73,7 @@ def load_matches(folder: Path, tree: PredicateTree | None, task: str | None = No
             f"{folder} has neither {MATCHES_FILE} nor {PREDICTIONS_FILE}; run the test script again (ours always "
             f"writes the first, SGB's the second)"
         )
-    if (folder / "result_dict.pytorch").is_file():
+    if (folder / RESULT_DICT).is_file():
         task = stored_task(folder)[0]
     if task is None:
         raise HMLError(f"{folder} does not tell its task; add --task {'|'.join(TASKS)}")

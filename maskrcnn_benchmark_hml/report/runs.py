@@ -11,9 +11,10 @@ from ..errors import HMLError
 from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
 from ..metrics.summary import absent_metrics, metrics
+from ..run_folder import METRICS, RESULT_DICT, results_above
 
 TASKS = ("predcls", "sgcls", "sgdet")
-_RESULTS = ("metrics.json", "result_dict.pytorch")
+_RESULTS = (METRICS, RESULT_DICT)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _has_results(folder: Path) -> bool:
 def _load_run(path: str, given: PredicateTree | None) -> Run:
     folder = results_folder(path)
     tree = given or run_tree(folder)
-    content = _read_metrics(folder) if (folder / "metrics.json").is_file() else _from_result_dict(folder, tree)
+    content = _read_metrics(folder) if (folder / METRICS).is_file() else _from_result_dict(folder, tree)
     run = Run(path, folder, content, tree)
     if tree is not None and run.predicates:
         tree.check_vocabulary((BACKGROUND, *run.predicates))
@@ -145,18 +146,15 @@ def _load_run(path: str, given: PredicateTree | None) -> Run:
 
 
 def _read_metrics(folder: Path) -> Mapping[str, Any]:
-    content = read_json(folder / "metrics.json", "result")
+    content = read_json(folder / METRICS, "result")
     if not isinstance(content, dict) or "mode" not in content:
-        raise HMLError(f"{folder / 'metrics.json'} has no 'mode', so it is none of ours; run the test script again")
+        raise HMLError(f"{folder / METRICS} has no 'mode', so it is none of ours; run the test script again")
     return content
 
 
 def run_tree(folder: Path) -> PredicateTree | None:
     """The tree beside a run's results: OUTPUT_DIR/hml/tree.json, also for a single stage's folder; None without."""
-    above = list(folder.absolute().parents)
-    places = [base / "hml" / "tree.json" for base in (folder, *above[:2])]
-    places += [base / "tree.json" for base in above[:3] if base.name == "hml"]
-    return next((PredicateTree.load(place) for place in places if place.is_file()), None)
+    return next(map(PredicateTree.load, results_above(folder, "tree.json")), None)
 
 
 def _from_result_dict(folder: Path, tree: PredicateTree | None) -> Mapping[str, Any]:
@@ -167,7 +165,7 @@ def _from_result_dict(folder: Path, tree: PredicateTree | None) -> Mapping[str, 
     stored = max(map(len, collected.values()), default=len(names))
     if names and stored != len(names):
         raise HMLError(
-            f"{folder / 'result_dict.pytorch'} has {stored - 1} predicates, the names found {len(names) - 1}; "
+            f"{folder / RESULT_DICT} has {stored - 1} predicates, the names found {len(names) - 1}; "
             "give the tree of that vocabulary with --tree FILE"
         )
     return {"mode": task, **metrics(result, task, names)}
@@ -177,7 +175,7 @@ def stored_task(folder: Path) -> tuple[str, Mapping[str, Any]]:
     """The task that ``result_dict.pytorch`` was measured in, and its content."""
     from .stored import load_stored
 
-    path = folder / "result_dict.pytorch"
+    path = folder / RESULT_DICT
     result = load_stored(path)
     keys = {f"{task}_{key}": task for task in TASKS for key in ("recall", "mean_recall")}
     found = sorted({task for key, task in keys.items() if isinstance(result, dict) and key in result})

@@ -19,15 +19,15 @@ import torch
 
 from ..errors import HMLError
 from ..files import save_torch, why_unreadable, write_json
+from ..run_folder import RESUME_SUFFIX, last_checkpoint, settings_file
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-_SUFFIX = ".hml.pt"
 _EXTENDED = "extended"
 
 
 def state_file(checkpoint: str | Path) -> Path:
     """The resume file that belongs to a checkpoint."""
-    return Path(checkpoint).with_suffix(_SUFFIX)
+    return Path(checkpoint).with_suffix(RESUME_SUFFIX)
 
 
 def write_state(checkpoint: str | Path, state: Mapping[str, Any], keep: int) -> None:
@@ -36,7 +36,7 @@ def write_state(checkpoint: str | Path, state: Mapping[str, Any], keep: int) -> 
     own = state_file(checkpoint)
     pair = {"checkpoint": checkpoint.name, "checkpoint_bytes": checkpoint.stat().st_size}
     save_torch({**state, **pair}, own, "resume file")
-    old = sorted(checkpoint.parent.glob("*" + _SUFFIX), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    old = sorted(checkpoint.parent.glob("*" + RESUME_SUFFIX), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     for path in [p for p in old if p != own][keep - 1 :]:
         path.unlink()
 
@@ -52,7 +52,7 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
     path = state_file(checkpoint)
     if not checkpoint.is_file():
         raise HMLError(
-            f"{checkpoint.parent / 'last_checkpoint'} names {checkpoint.name}, which does not exist; "
+            f"{last_checkpoint(checkpoint.parent)} names {checkpoint.name}, which does not exist; "
             f"write the name of an existing checkpoint into it, or delete it to start the stage afresh"
         )
     if not path.is_file():
@@ -75,11 +75,11 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
 
 
 def _older(checkpoint: Path) -> str:
-    others = [p for p in checkpoint.parent.glob("*" + _SUFFIX) if p != state_file(checkpoint)]
+    others = [p for p in checkpoint.parent.glob("*" + RESUME_SUFFIX) if p != state_file(checkpoint)]
     others.sort(key=lambda p: p.stat().st_mtime_ns)
-    last = checkpoint.parent / "last_checkpoint"
+    last = last_checkpoint(checkpoint.parent)
     if others:
-        name = others[-1].name.replace(_SUFFIX, ".pth")
+        name = others[-1].name.replace(RESUME_SUFFIX, ".pth")
         return f"write {others[-1].with_name(name)} into {last} to resume from there"
     return f"delete {last} to start the stage afresh"
 
@@ -97,7 +97,7 @@ def check_settings(
     Raises:
         HMLError: names the first setting that changed, with both values, or that only one of the two knows.
     """
-    path = Path(folder) / "settings.json"
+    path = settings_file(folder)
     if not path.is_file():
         write_json(path, settings, "run's settings", indent=1, sort_keys=True)
         return
@@ -124,7 +124,7 @@ def check_settings(
 
 def record_extension(folder: str | Path, settings: Mapping[str, Any], extended: str) -> None:
     """Bind a run's folder to changed settings; ``settings.json`` lists all such changes under ``extended``."""
-    path = Path(folder) / "settings.json"
+    path = settings_file(folder)
     earlier = json.loads(path.read_text()).get(_EXTENDED, [])
     changed = {**settings, _EXTENDED: [*earlier, extended]}
     write_json(path, changed, "run's settings", indent=1, sort_keys=True)

@@ -13,9 +13,9 @@ from torch import Tensor
 from ..files import write_json
 from ..method.distribution import omega_distribution
 from ..method.tracker import ImportanceTracker
+from ..run_folder import IMPORTANCE
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-FACTS_FILE = "importance.json"
 
 
 def importance_facts(
@@ -69,4 +69,4 @@ def quantile_levels(facts: Mapping[str, Any]) -> list[float]:
 
 def write_facts(facts: Mapping[str, Any], folder: Path) -> None:
     """Write the figures as JSON into the folder of the stage's memory."""
-    write_json(folder / FACTS_FILE, facts, "stage's figures", indent=1, allow_nan=False)
+    write_json(folder / IMPORTANCE, facts, "stage's figures", indent=1, allow_nan=False)

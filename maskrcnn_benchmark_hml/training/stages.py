@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import HMLError
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
+from ..run_folder import RunFolder
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -34,7 +35,7 @@ class Stage:
         iterations: length of the stage.
         class_balanced: l_new (eq. 4) or plain cross entropy.
         folder: where the host writes this stage's checkpoints.
-        memory_file: what the stage hands on.
+        memory_file: what the stage hands on; the last stage writes none, since nothing would read it.
         exponent: power of eq. 4's weights.
         repeats: how often an image is repeated, by the rank of its rarest predicate; empty = never.
     """
@@ -86,13 +87,13 @@ def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir
     Raises:
         HMLError: tree and dataset differ in vocabulary, a layer is empty, or a per-stage list has the wrong length.
     """
-    root = Path(output_dir)
+    run = RunFolder(output_dir)
     if hml.CONTROL in ONE_STAGE:
         everything = tuple(range(1, len(rel_classes)))
         repeats = tuple(hml.STAGES.OVERSAMPLE_REPEATS) or RELEASED_REPEATS
         whole = Stage(
-            1, 1, everything, (0,), "all", total_iterations(hml, tree), hml.CONTROL == "class_balanced", root,
-            root / "hml" / "stage1" / "memory.pt", hml.LOSS.EXPONENT[-1],
+            1, 1, everything, (0,), "all", total_iterations(hml, tree), hml.CONTROL == "class_balanced", run.root,
+            run.memory(1), hml.LOSS.EXPONENT[-1],
             repeats if hml.CONTROL == "oversampled" else (),
         )
         return [whole]
@@ -122,17 +123,16 @@ def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir
                 policy=policies[k - 1],
                 iterations=_entry(hml.STAGES.ITERATIONS, k - 1),
                 class_balanced=_entry(hml.LOSS.CLASS_BALANCED, k - 1),
-                folder=root if k == count else root / "hml" / f"stage{k}",
-                memory_file=root / "hml" / f"stage{k}" / "memory.pt",
+                folder=run.stage(k, count),
+                memory_file=run.memory(k),
                 exponent=_entry(hml.LOSS.EXPONENT, k - 1),
                 repeats=tuple(hml.STAGES.OVERSAMPLE_REPEATS) if policies[k - 1] == "containing" else (),
             )
         )
         earlier += labels
     if hml.CONTROL == "last_stage":
-        memory_file = root / "hml" / "stage1" / "memory.pt"
         total = total_iterations(hml, tree)
-        return [replace(stages[-1], index=1, count=1, iterations=total, memory_file=memory_file)]
+        return [replace(stages[-1], index=1, count=1, iterations=total, memory_file=run.memory(1))]
     return stages
 
 
@@ -143,7 +143,7 @@ def run_stages(stages: Sequence[Stage], train_stage: Callable[[Stage, StageMemor
 
     Args:
         train_stage: trains one stage, given the previous stage's memory (None for the first), writes
-            ``stage.memory_file`` and returns the trained model.
+            ``stage.memory_file`` unless it is the last, and returns the trained model.
 
     Returns:
         The last stage's model.

@@ -69,9 +69,10 @@ def detector(data, tmp_path_factory):
 def outcome(out, stages):
     """Weights, optimizer, F and Omega."""
     last = torch.load(out / "model_final.pth", weights_only=True)
-    memories = [StageMemory.load(out / "hml" / f"stage{k}" / "memory.pt") for k in range(1, stages + 1)]
+    memories = [StageMemory.load(out / "hml" / f"stage{k}" / "memory.pt") for k in range(1, stages)]
     rates = [group["lr"] for group in last["optimizer"]["param_groups"]]
-    return [last["model"], last["optimizer"]["state"], rates, *((m.fisher, m.omega) for m in memories)]
+    state = torch.load(out / "model_final.hml.pt", weights_only=True)["hml"] if stages else None
+    return [last["model"], last["optimizer"]["state"], rates, state, *((m.fisher, m.omega) for m in memories)]
 
 
 def same(a, b):

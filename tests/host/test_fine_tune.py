@@ -28,7 +28,8 @@ def run(data: Path, out: Path, *extra: str) -> None:
 def heads(out: Path) -> list[dict]:
     """The relation head at the end of each stage, and the whole last model."""
     last = torch.load(out / "model_final.pth", weights_only=True)["model"]
-    return [StageMemory.load(out / "hml" / f"stage{k}" / "memory.pt").head for k in (1, 2)] + [last]
+    second = {name[len(HEAD):]: value for name, value in last.items() if name.startswith(HEAD)}
+    return [StageMemory.load(out / "hml" / "stage1" / "memory.pt").head, second, last]
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:

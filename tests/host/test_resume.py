@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark_hml.method.memory import StageMemory
+from maskrcnn_benchmark_hml.run_folder import FILES
 
 from ..embedded.warm_run import run_hml
 from .conftest import run_options
@@ -28,13 +30,14 @@ def launch(data: Path, out: Path, number: int = 0, step: int = 0) -> tuple[int, 
 def outcome(out: Path) -> dict:
     """Everything that must agree, and each stage's data order."""
     last = torch.load(out / "model_final.pth", map_location="cpu", weights_only=False)
-    memories = [StageMemory.load(out / "hml" / f"stage{k}" / "memory.pt") for k in (1, 2)]
+    memory = StageMemory.load(out / "hml" / "stage1" / "memory.pt")
+    state = torch.load(out / "model_final.hml.pt", weights_only=True)
     items = (out.parent / f"{out.name}.items").read_text().split("\n")[:-1]
     return {
         "weights": last["model"], "momentum": last["optimizer"]["state"],
         "lr": [group["lr"] for group in last["optimizer"]["param_groups"]],
-        "fisher": [m.fisher for m in memories], "omega": [m.omega for m in memories],
-        "digests": [m.digest for m in memories], "items": sorted(set(items)), "drawn": len(items),
+        "fisher": memory.fisher, "omega": memory.omega, "digest": memory.digest, "state": state["hml"],
+        "items": sorted(set(items)), "drawn": len(items),
     }
 
 
@@ -54,6 +57,25 @@ def whole(tiny_vg, tmp_path_factory) -> Path:
     code, said = launch(tiny_vg, out)
     assert code == 0, said[-3000:]
     return out
+
+
+def test_a_run_writes_the_files_of_the_table(whole):
+    written = {path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()}
+    assert not {path for path in written if not any(fits(path, pattern) for pattern in FILES)}
+    for path in ("model_final.pth", "model_final.hml.pt", "last_checkpoint", "hml/stage1/memory.pt", "hml/tree.json",
+                 "hml/stage2/importance.json"):
+        assert path in written
+    assert "hml/stage2/memory.pt" not in written
+
+
+def fits(path: str, pattern: str) -> bool:
+    """Whether a path is one of a line of the table."""
+    head, rest, _ = pattern.partition("...")
+    words = re.split(r"<[^>]*>|\*", head)
+    if not re.fullmatch("[^/]*".join(map(re.escape, words)) + (".*" if rest else ""), path):
+        return False
+    below = path.split("/", 2)[2] if pattern == "hml/stage<k>/..." else ""
+    return not below or any(fits(below, one) for one in FILES if not one.startswith("hml"))
 
 
 @pytest.fixture(scope="module")

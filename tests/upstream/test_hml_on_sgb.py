@@ -61,12 +61,12 @@ def finished(done: subprocess.CompletedProcess) -> str:
 def outcome(out: Path) -> dict:
     """Weights, optimizer and memory of a finished run."""
     last = torch.load(out / "model_final.pth", map_location="cpu", weights_only=False)
-    memories = [StageMemory.load(out / "hml" / f"stage{k}" / "memory.pt") for k in (1, 2)]
+    memory = StageMemory.load(out / "hml" / "stage1" / "memory.pt")
+    state = torch.load(out / "model_final.hml.pt", map_location="cpu", weights_only=True)
     return {
         "weights": last["model"], "momentum": last["optimizer"]["state"],
         "lr": [group["lr"] for group in last["optimizer"]["param_groups"]],
-        "fisher": [m.fisher for m in memories], "omega": [m.omega for m in memories],
-        "digests": [m.digest for m in memories],
+        "fisher": memory.fisher, "omega": memory.omega, "digest": memory.digest, "state": state["hml"],
     }
 
 

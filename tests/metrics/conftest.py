@@ -1,5 +1,6 @@
-"""Recall is tested through the evaluation of the bundled benchmark, with the fixtures of its tests."""
+"""Metrics are tested through the bundled benchmark and `hml report`, with the fixtures of their tests."""
 
 from __future__ import annotations
 
 from ..embedded.conftest import _seeded, tiny_cfg, tiny_vg  # noqa: F401
+from ..report.conftest import images, run, sgb_run, tree  # noqa: F401

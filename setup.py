@@ -9,6 +9,14 @@ HERE = Path(__file__).resolve().parent
 SOURCE = (HERE / "maskrcnn_benchmark_hml" / "__init__.py").read_text("utf-8")
 VERSION = re.search(r'__version__ = "([^"]+)"', SOURCE).group(1)
 
+
+
+def index_page(readme: str) -> str:
+    """README for a package index, which has none of the repository's files: images go, links to files become text."""
+    readme = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*", "", readme)
+    return re.sub(r"\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", readme)
+
+
 INSTALL_REQUIRES = [
     "torch>=2.1",
     "torchvision>=0.16",
@@ -28,7 +36,7 @@ INSTALL_REQUIRES = [
 
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
 # nothing of it may become importable as maskrcnn_benchmark_hml.embedded or, worse, as a top-level package.
-DATA = ["**/*.yaml", "**/*.json"]
+DATA = ["**/*.yaml", "**/*.json", "py.typed"]
 EMBEDDED = ["embedded/**/*.py"]
 
 setup(
@@ -36,7 +44,7 @@ setup(
     version=VERSION,
     description="Hierarchical Memory Learning for scene graph generation (ECCV 2022), "
     "for Scene-Graph-Benchmark.pytorch and its forks",
-    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description=index_page((HERE / "README.md").read_text("utf-8")),
     long_description_content_type="text/markdown",
     author="the maskrcnn_benchmark_hml authors",
     license="MIT",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -33,6 +35,40 @@ def wheel(tmp_path_factory):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> set[str]:
+    """Names in the source distribution, built in a copy: setuptools makes its links beside the sources."""
+    pytest.importorskip("setuptools")
+    work = tmp_path_factory.mktemp("sdist")
+    made = (".git", ".venv", "__pycache__", "outputs", "output", "build", "dist", "*.egg-info")
+    shutil.copytree(REPO, work / "copy", ignore=shutil.ignore_patterns(*made))
+    command = [sys.executable, "setup.py", "-q", "sdist", "-d", str(work / "dist")]
+    done = subprocess.run(command, cwd=work / "copy", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (path,) = (work / "dist").glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_sdist_has_what_the_repository_has(sdist):
+    if (REPO / ".git").exists() and shutil.which("git"):
+        done = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True)
+        tracked = {name for name in done.stdout.splitlines() if (REPO / name).is_file()}
+        assert not tracked - sdist
+    wanted = {"Makefile", "bootstrap.py", "pyproject.toml", "setup.py", "README.md", "LICENSE", "tests/conftest.py",
+              "configs/hml/paper.yaml", "docs/settings.md", "benchmarks/README.md", "patches/two-lines.patch",
+              "maskrcnn_benchmark_hml/py.typed"}  # fmt: skip
+    assert not wanted - sdist
+    assert not [name for name in sdist if name.endswith(".pyc") or "__pycache__" in name]
+
+
+def test_links_of_the_readme_work_on_a_package_index(wheel):
+    metadata = wheel[f"maskrcnn_benchmark_hml-{__version__}.dist-info/METADATA"].decode()
+    links = re.findall(r"\]\(([^)\s]*)\)", metadata)
+    assert not [link for link in links if not link.startswith(("https://", "http://", "#"))]
+    assert "docs/settings.md" in metadata  # what a link named is still named
+
+
 def test_wheel_is_complete(wheel):
     package = REPO / "maskrcnn_benchmark_hml"
     wanted = {p.relative_to(REPO).as_posix() for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".json")}
@@ -40,7 +76,8 @@ def test_wheel_is_complete(wheel):
     wanted |= {f"maskrcnn_benchmark_hml/{p.as_posix()}" for p in configs}
     missing = {name for name in wanted if "__pycache__" not in name} - set(wheel)
     assert not missing
-    assert "maskrcnn_benchmark_hml/configs/hml/paper.yaml" in wheel
+    assert "maskrcnn_benchmark_hml/configs/hml/paper.yaml" in wheel and "maskrcnn_benchmark_hml/py.typed" in wheel
+    assert "maskrcnn_benchmark_hml/embedded/tools/relation_train_net.py" in wheel
 
 
 def test_wheel_has_one_top_level_package_and_the_command(wheel):

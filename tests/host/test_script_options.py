@@ -10,9 +10,10 @@ import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host import hook_points
-from maskrcnn_benchmark_hml.host.launch import run_script
+from maskrcnn_benchmark_hml.host.launch import prepare_command_line, run_script
+from maskrcnn_benchmark_hml.host.locate import locate
 from maskrcnn_benchmark_hml.host.script_options import config_file, on_parsed
-from maskrcnn_benchmark_hml.resources import embedded_root
+from maskrcnn_benchmark_hml.resources import config_root, embedded_root
 
 from .conftest import run_options
 
@@ -87,6 +88,24 @@ def test_the_config_file_is_found_anywhere():
     assert config_file(["--my-opt", "3", "--config-file", "a.yaml", "K", "1"]) == "a.yaml"
     assert config_file(["--flag", "--config-file=a.yaml"]) == "a.yaml"
     assert config_file(["--config-file"]) == config_file([]) == ""
+
+
+@pytest.mark.parametrize("before", [[], ["--flag", "K", "1"]])
+@pytest.mark.parametrize("after", [[], ["OUTPUT_DIR", "out"]])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_shipped_config_is_found_wherever_the_option_stands(tmp_path, monkeypatch, before, after, joined):
+    """First, in between, or as the last word of the command; as one word or as two."""
+    monkeypatch.chdir(tmp_path)
+    name, found = "configs/demo/relation.yaml", str(config_root() / "demo" / "relation.yaml")
+    given, expected = ([f"--config-file={p}"] if joined else ["--config-file", p] for p in (name, found))
+    assert prepare_command_line([*before, *given, *after], locate(None)) == [*before, *expected, *after]
+    with pytest.raises(HMLError, match="the config file configs/absent.yaml does not exist"):
+        prepare_command_line([*before, *(w.replace(name, "configs/absent.yaml") for w in given), *after], locate(None))
+
+
+def test_a_config_file_without_a_name_is_left_to_the_scripts_parser():
+    for words in (["--config-file="], ["--config-file"], ["--flag", "--config-file="]):
+        assert prepare_command_line(words, locate(None)) == words
 
 
 @pytest.mark.parametrize("option", ["--config-file", "--config", "--conf="])

@@ -40,6 +40,22 @@ def test_round_trip_is_exact(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["memory.pth"]
 
 
+def test_views_do_not_bring_their_storage_into_the_file(tmp_path):
+    """A view of a large tensor, at its start, its end or with strides, is saved with its own numbers alone."""
+    large = torch.arange(1 << 20, dtype=torch.float32)
+    views = {"start": large[:6], "end": large[-6:], "strided": large[:: 1 << 17], "rows": large.view(1024, 1024)[3:5]}
+    path = tmp_path / "memory.pth"
+    memory(head=views, fisher=views, omega=views).save(path)
+    assert path.stat().st_size < 64 << 10  # the storage alone has 4 MiB
+    read = StageMemory.load(path)
+    for part in (read.head, read.fisher, read.omega):
+        assert all(torch.equal(part[name], view) for name, view in views.items())
+        assert all(t.untyped_storage().nbytes() == t.numel() * 4 for t in part.values())
+    whole = {"a": large, "b": large.view(1024, 1024)}  # one tensor under two names is written once
+    memory(head=whole, fisher={}, omega={}).save(path)
+    assert path.stat().st_size < 4.1 * (1 << 20)
+
+
 def test_digest_tells_differences_apart():
     base = memory().digest
     assert memory().digest == base

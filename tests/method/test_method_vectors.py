@@ -128,6 +128,31 @@ def test_bad_files_are_named(tmp_path, content, name, words):
         load_vectors(path, dim=3)
 
 
+@pytest.mark.parametrize("header", ["", "4 3\n"])
+@pytest.mark.parametrize("bad", ["of 1 2", "of", ""])
+def test_a_row_that_is_one_number_short_is_named(tmp_path, header, bad):
+    """In the middle of the file or as its last row, whichever words are wanted of it."""
+    path, good = tmp_path / "v.txt", "on 1 2 3\nnear 4 5 6\n"
+    for text, wanted in (
+        (f"{good}{bad}\nunder 1 2 3\n", None),
+        (f"{good}{bad} \nunder 1 2 3\n", ["on", "of"] if bad.startswith("of ") else None),
+        (f"{good}by 1 2 3\n{bad} \n", None),
+        (f"{good}by 1 2 3\n{bad} \n", ["on"]),  # the row is not wanted, but the file is cut
+    ):
+        path.write_text(header + text)
+        line = text.split("\n").index(bad) if f"\n{bad}\n" in text else text.split("\n").index(f"{bad} ")
+        with pytest.raises(HMLError, match=f"line {line + 1 + bool(header)} is no .* row of length 3"):
+            load_vectors(path, words=wanted)
+
+
+@pytest.mark.parametrize("header", ["", "2 3\n"])
+def test_a_row_with_a_number_too_many_is_no_row_of_the_word(tmp_path, header):
+    path = tmp_path / "v.txt"
+    path.write_text(f"{header}on 1 2 3\nof 0 1 2 3\n")
+    vectors = load_vectors(path)
+    assert "of" not in vectors and vectors["of 0"].tolist() == [1, 2, 3]  # a word may hold blanks
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -107,6 +107,30 @@ def test_ignored_pairs_are_no_positives_in_the_background_count():
     assert kept.counts[0] == (4 - 1) + (4 - 1) + (4 - 2)  # at most 2 positives; images a and b have one of the stage
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_pairs_are_told_apart_by_both_boxes(flip):
+    """Pairs that share the subject, the object, or have the same boxes the other way round are different pairs."""
+    d = dataset()
+    pairs = [(0, 5), (0, 6), (1, 5), (5, 0), (2, 1), (0, 5)]  # five of them; the sixth is the first once more
+    pairs = [pair[::-1] for pair in pairs] if flip else pairs
+    d.relationships = [np.array([(*pair, 3) for pair in pairs]), *d.relationships[1:]]
+    d.gt_boxes = [np.zeros((7, 4)), *d.gt_boxes[1:]]
+    for name in data._PER_IMAGE:
+        setattr(d, name, getattr(d, name)[:1])
+    kept = data.apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
+    assert kept.counts[0] == 7 * 6 - 5
+    assert data.apply_stage(d, stage(), CLASSES, hml(), 8, 1.0).counts[0] == 8 - 5
+
+
+def test_the_largest_object_box_does_not_run_into_the_next_subject():
+    """With a width from the subjects alone, (0, 3) and (1, 1) would be one pair of a table of two columns."""
+    labels = stage().label_mask(CLASSES)
+    for column in (0, 1):
+        rows = np.array([(0, 3, 1), (1, 1, 3), (0, 2, 1), (1, 0, 3)])
+        rows[:, :2] = rows[:, [column, 1 - column]]
+        assert data.stage_relations(rows, labels).tolist() == rows.tolist()
+
+
 def test_empty_stage_and_wrong_index_are_refused():
     with pytest.raises(HMLError, match="stage 2 of 2 is empty: no training image has one of its predicates"):
         d = dataset()

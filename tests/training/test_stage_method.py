@@ -12,6 +12,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.config import add_hml_config
+from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method.losses import class_balanced_weights
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 from maskrcnn_benchmark_hml.training.data import StageData
@@ -120,3 +121,39 @@ def test_a_dead_head_is_named_while_it_trains(caplog):
     warned = step(400)
     assert "3 of the relation head's 4 trained tensors have no gradient any more (predictor.0.weight" in warned
     assert "SOLVER.GRAD_NORM_CLIP" in warned
+
+
+def bad_steps_stage() -> tuple[HML, nn.Module]:
+    head = nn.Module()
+    head.predictor = nn.Linear(3, 2, bias=False)
+    hml = HML(add_hml_config(CfgNode()).HML, stage(index=1), None)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
+    hml.on_parameters(head)
+    return hml, head
+
+
+def one_step(hml: HML, head: nn.Module, kind: str) -> None:
+    """One training step that is ``good``, has a bad gradient in the head (``nan``) or elsewhere (``skipped``)."""
+    head.predictor.weight.grad = torch.full((2, 3), torch.nan if kind == "nan" else 1.0)
+    assert hml.on_gradients() == (kind != "nan")
+    if kind == "skipped":
+        hml.on_skipped()
+    elif kind == "good":
+        hml.on_step(1)
+
+
+@pytest.mark.parametrize("kind", ["nan", "skipped"])
+def test_the_stage_stops_after_50_bad_steps_in_a_row(kind):
+    hml, head = bad_steps_stage()
+    for _ in range(49):
+        one_step(hml, head, kind)
+    one_step(hml, head, "good")  # a good step begins the count again
+    assert hml.bad_steps == 0
+    for _ in range(49):
+        one_step(hml, head, kind)
+    resumed, other = bad_steps_stage()  # a restart does not
+    resumed.load_state_dict(hml.state_dict())
+    with pytest.raises(HMLError, match="inf or NaN 50 times in a row; lower SOLVER.BASE_LR"):
+        one_step(resumed, other, kind)
+    with pytest.raises(HMLError, match="resume file is of stage 2, not of stage 1"):
+        hml.load_state_dict({**hml.state_dict(), "stage": 2})

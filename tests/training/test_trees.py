@@ -11,7 +11,7 @@ from maskrcnn_benchmark_hml.config import add_hml_config, merge_profile
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 from maskrcnn_benchmark_hml.resources import config_file
-from maskrcnn_benchmark_hml.training.trees import resolve_tree
+from maskrcnn_benchmark_hml.training.trees import find_tree, one_stage_tree, resolve_tree, shipped_tree
 
 SHIPPED = PredicateTree.load(config_file("trees/vg150_clustered.json"))
 CLASSES = ["__background__", *SHIPPED.predicates]
@@ -64,6 +64,51 @@ def test_the_frequency_builder_takes_layers_overrides_and_vectors(overrides, tmp
     assert len(tree(BUILDER="frequency", VECTORS=str(vectors)).groups) == 1
     with pytest.raises(HMLError, match="TREE.LAYERS is 3, but HML.TREE.BOUNDARIES .8,. gives 2 layers; give 2 ranks"):
         tree("released", LAYERS=3)
+
+
+def test_every_way_to_a_tree_takes_overrides_by_layer(tmp_path):
+    """A layer given by hand has the last word: built or made before, and in another number of layers."""
+    path = tmp_path / "layers.json"
+    path.write_text(json.dumps({"on": {"layer": 2}, "riding": 1}))
+    words = sorted({word for name in CLASSES[1:] for word in name.split()})
+    vectors = tmp_path / "axes.vec"
+    rows = (f"{word} " + " ".join("1" if i == at else "0" for i in range(len(words))) for at, word in enumerate(words))
+    vectors.write_text(f"{len(words)} {len(words)}\n" + "\n".join(rows) + "\n")
+    clustered = {"BUILDER": "clustered", "VECTORS": str(vectors)}
+    file = {"FILE": str(config_file("trees/vg150_frequency10.json"))}
+    for settings in ({}, {"LAYERS": 3}, file, {**file, "LAYERS": 4}, {"BUILDER": "frequency"}, clustered):
+        by_hand = tree(**settings, OVERRIDES=str(path))
+        assert (by_hand.layers["on"], by_hand.layers["riding"]) == (2, 1)
+    for start in (tree(OVERRIDES=str(path)), tree(**file, OVERRIDES=str(path))):
+        again = start.with_layers(3)
+        assert (again.layers["on"], again.layers["riding"], again.num_layers) == (2, 1, 3)
+
+
+def test_a_tree_that_is_not_found_is_named(tmp_path):
+    absent = str(tmp_path / "absent.json")
+    with pytest.raises(HMLError, match="HML.TREE.FILE .*absent.json does not exist; make a tree with hml tree"):
+        tree(FILE=absent)
+    with pytest.raises(HMLError, match="the override file .*absent.json does not exist"):
+        tree(OVERRIDES=absent)
+    with pytest.raises(HMLError, match=r"no shipped tree has this dataset's 2 predicates \(eats, flies, ...\); make"):
+        shipped_tree(["eats", "flies"])
+    settings = add_hml_config(CfgNode()).HML.TREE
+    with pytest.raises(HMLError, match="no shipped tree"):
+        resolve_tree(settings, [CLASSES[0], "eats", "flies"], {"eats": 2, "flies": 1})
+    assert one_stage_tree(settings, [CLASSES[0], "eats", "flies"], {"eats": 2, "flies": 1}).num_layers == 1
+    settings.FILE = absent
+    with pytest.raises(HMLError, match="does not exist"):
+        one_stage_tree(settings, CLASSES, SHIPPED.counts)
+    settings.FILE = str(config_file("trees/vrd.json"))
+    with pytest.raises(HMLError, match="tree and dataset have different predicates"):
+        resolve_tree(settings, CLASSES, SHIPPED.counts)
+
+
+def test_the_tree_of_the_vocabulary_is_found_whatever_stands_before_it(tmp_path):
+    PredicateTree.load(config_file("trees/vrd.json")).save(tmp_path / "a.json")
+    SHIPPED.save(tmp_path / "b.json")
+    assert find_tree(tmp_path, "*.json", SHIPPED.predicates[::-1]) == SHIPPED
+    assert find_tree(tmp_path, "*.json", SHIPPED.predicates[1:]) is None
 
 
 @pytest.mark.parametrize("builder", ["", "frequency"])

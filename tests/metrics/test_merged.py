@@ -11,7 +11,7 @@ from maskrcnn_benchmark_hml.metrics.matches import MATCHES_FILE, SplitMatches
 from maskrcnn_benchmark_hml.report.merging import load_matches, merge_run
 from maskrcnn_benchmark_hml.report.runs import results_folder
 
-from .conftest import GROUPS, NAMES, split_of
+from ..report.conftest import GROUPS, NAMES, split_of
 
 KS = (20, 50, 100)
 

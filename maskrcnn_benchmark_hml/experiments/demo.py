@@ -17,8 +17,10 @@ from ..errors import HMLError
 from ..machine import usable_cores
 from ..resources import config_file
 from .budget import BUDGETS, budget_help, describe_budget, equal_lengths, stage_lengths, stage_shares
-from .cell import Cell, CellFailed, write_json
-from .cells_catalog import (
+from .demo_report import LABELS, describe, read_layers, summarise
+from .grid import override_text
+from .pool import run_all
+from .presets import (
     DETECTOR_CONFIG,
     DETECTOR_ITERATIONS,
     DETECTOR_SCRIPT,
@@ -26,18 +28,16 @@ from .cells_catalog import (
     PREDICTORS,
     SMALL_HEAD,
     TASKS,
+    TITLES,
     class_counts,
     run_overrides,
 )
-from .demo_report import LABELS, describe, read_layers, summarise
-from .grid import override_text
-from .series import run_cells
+from .run import Run, RunFailed, write_json
 from .tree_choice import HELP, HELP_VECTORS, DataTrees, TreeChoice
 
 ITERATIONS = 280
 MOST_LAYERS = 4
 RUNS = ("baseline", "class_balanced", "hml")
-TITLES = {"motifs": "MOTIFS", "vctree": "VCTree", "transformer": "Transformer"}
 DESCRIPTION = """\
 Trains and tests three models and prints one table:
   baseline        one stage, plain cross entropy
@@ -127,7 +127,7 @@ class Demo:
         staged = stage_lengths(self.budget, self.iterations, stage_shares(self.layers, self.profile))
         return {"baseline": (self.iterations,), "class_balanced": (self.iterations,), "hml": staged}
 
-    def cells(self) -> list[Cell]:
+    def runs(self) -> list[Run]:
         """The runs, seed by seed, in the order of RUNS."""
         enabled = ("HML.ENABLED", "True", "HML.PROFILE", self.profile)
         lengths = self.lengths()
@@ -139,16 +139,16 @@ class Demo:
             "class_balanced": (*enabled, *_stages(control), "HML.CONTROL", "class_balanced"),
             "hml": (*enabled, *_stages(lengths["hml"]), *tree),
         }
-        return [self._cell(run, seed, overrides[run], sum(lengths[run])) for seed in self.seeds for run in RUNS]
+        return [self._run(run, seed, overrides[run], sum(lengths[run])) for seed in self.seeds for run in RUNS]
 
-    def _cell(self, run: str, seed: int, overrides: tuple[str, ...], total: int) -> Cell:
+    def _run(self, run: str, seed: int, overrides: tuple[str, ...], total: int) -> Run:
         parts = [run] if run == "baseline" else [run, self.profile]
         if run == "hml":
             parts += [f"layers{self.layers}"] if self.layers != 2 else []
             parts += [f"{self.budget}-budget"] if self.budget != "paper" else []
         name = LABELS[run] + (f" seed {seed}" if len(self.seeds) > 1 else "")
         words = (*self.common, *overrides, "SOLVER.MAX_ITER", str(total), *self._schedule(total))
-        return Cell(name, self.config, words, seed, self.data, self.out / "-".join([*parts, f"seed{seed}"]))
+        return Run(name, self.config, words, seed, self.data, self.out / "-".join([*parts, f"seed{seed}"]))
 
     def _schedule(self, total: int) -> tuple[str, ...]:
         if self.validated:
@@ -173,13 +173,13 @@ def prepare_detector(data: Path, out: Path) -> Path:
 
     Raises:
         HMLError: the folder holds another detector.
-        CellFailed: the training failed.
+        RunFailed: the training failed.
     """
-    cell = Cell(
+    run = Run(
         "detector", config_file(DETECTOR_CONFIG), class_counts(data), 0, data, out / "detector", DETECTOR_SCRIPT
     )
-    run_cells([cell], DETECTOR_ITERATIONS, jobs=1)
-    return cell.output / "model_final.pth"
+    run_all([run], DETECTOR_ITERATIONS, jobs=1)
+    return run.output / "model_final.pth"
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -222,18 +222,18 @@ def run_demo(args: argparse.Namespace) -> int:
         demo, model = _demo(args, data)
         lengths = {LABELS[run]: n for run, n in demo.lengths().items()}
         facts = [describe_budget(demo.budget, lengths), demo.trees.describe(demo.layers, demo.profile)]
-        cells = demo.cells()
+        planned = demo.runs()
         for line in facts:
             print(line, file=sys.stderr)
         # The longest run first, so that no core waits for it at the end.
-        by_length = sorted(cells, key=lambda cell: -cell.iterations)
-        found = {result.cell.output: result for result in run_cells(by_length, args.iterations, args.jobs)}
-    except CellFailed as failure:
+        by_length = sorted(planned, key=lambda run: -run.iterations)
+        found = {result.run.output: result for result in run_all(by_length, args.iterations, args.jobs)}
+    except RunFailed as failure:
         print(f"hml: error: {failure}", file=sys.stderr)
         return 1
-    results = [found[cell.output] for cell in cells]
+    results = [found[run.output] for run in planned]
     runs = {run: results[i :: len(RUNS)] for i, run in enumerate(RUNS)}
-    layers = read_layers(runs["hml"][0].cell.output)
+    layers = read_layers(runs["hml"][0].run.output)
     summary = summarise(
         {run: [r.metrics for r in found] for run, found in runs.items()},
         layers,

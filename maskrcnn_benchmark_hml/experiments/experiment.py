@@ -21,13 +21,13 @@ from ..report.sweep_figure import draw_sweep
 from ..report.tables import format_table
 from ..report.tradeoff_figure import Curve, Mark, draw_tradeoff
 from .budget import BUDGETS, budget_help, describe_budget
-from .cell import CellFailed, CellResult, data_digest
 from .demo import prepare_data, prepare_detector
 from .grid import Grid
 from .grid_file import grid_names, load_grid
 from .grid_runs import GridRun, Options, check_trees, run_lengths, test_runs, training_runs
+from .pool import run_all
 from .results import Row, by_label, grouped, merged_table, read_rows, recall_table, tasks_table, write_results
-from .series import run_cells
+from .run import RunFailed, RunResult, data_digest
 from .tree_choice import HELP, HELP_VECTORS, TreeChoice
 
 DESCRIPTION = """\
@@ -153,7 +153,7 @@ def describe_grids() -> str:
 
 def run_grid(
     grid: Grid, options: Options, jobs: int
-) -> tuple[list[tuple[GridRun, CellResult]], list[CellFailed]]:
+) -> tuple[list[tuple[GridRun, RunResult]], list[RunFailed]]:
     """Run what is not finished: the detector if one is needed, then all trainings, then the further tests.
 
     One run has one thread, whatever the number of jobs: sums in another order would give other digits.
@@ -162,10 +162,10 @@ def run_grid(
         Finished runs in the grid's order, and failures; a failed run does not stop the others.
     """
     detector = None
-    if any(task != "predcls" for cell in grid.cells for task in cell.tasks):
+    if any(task != "predcls" for variant in grid.variants for task in variant.tasks):
         try:
             detector = prepare_detector(options.data, options.out / "detectors" / data_digest(options.data))
-        except CellFailed as failure:
+        except RunFailed as failure:
             return [], [failure]
     trainings = training_runs(grid, options, detector)
     done, failures = _run(trainings, options.iterations, jobs)
@@ -175,18 +175,18 @@ def run_grid(
 
 def _run(
     runs: Sequence[GridRun], iterations: int, jobs: int
-) -> tuple[list[tuple[GridRun, CellResult]], list[CellFailed]]:
-    # Two cells of a grid may be one run, such as HML under its own defaults and under the same numbers written out.
-    cells = list({run.cell.output: run.cell for run in runs}.values())
-    results = run_cells(cells, iterations, jobs, threads=1, keep_going=True) if cells else []
-    found = {cell.output: result for cell, result in zip(cells, results)}
-    failures = [result for result in results if isinstance(result, CellFailed)]
-    done = [(run, found[run.cell.output]) for run in runs if not isinstance(found[run.cell.output], CellFailed)]
+) -> tuple[list[tuple[GridRun, RunResult]], list[RunFailed]]:
+    # Two variants of a grid may be one run, such as HML under its own defaults and under the same numbers written out.
+    chosen = list({run.output: run.run for run in runs}.values())
+    results = run_all(chosen, iterations, jobs, threads=1, keep_going=True) if chosen else []
+    found = {one.output: result for one, result in zip(chosen, results)}
+    failures = [result for result in results if isinstance(result, RunFailed)]
+    done = [(run, found[run.output]) for run in runs if not isinstance(found[run.output], RunFailed)]
     return done, failures
 
 
 def report(
-    grid: Grid, options: Options, done: Sequence[tuple[GridRun, CellResult]], failures: Sequence[CellFailed],
+    grid: Grid, options: Options, done: Sequence[tuple[GridRun, RunResult]], failures: Sequence[RunFailed],
     folder: Path, command: str,
 ) -> str:
     """Write all files of a grid; returns what the user reads at the end."""
@@ -210,22 +210,22 @@ def _folding_tree(options: Options) -> PredicateTree | None:
 
 
 def described_budget(grid: Grid, options: Options) -> str:
-    """Which budget it is and the iterations of every cell that trains."""
+    """Which budget it is and the iterations of every variant that trains."""
     return describe_budget(
-        options.budget, {cell.name: run_lengths(cell, options) for cell in grid.cells if not cell.after}
+        options.budget, {variant.name: run_lengths(variant, options) for variant in grid.variants if not variant.after}
     )
 
 
 def described_tree(options: Options) -> str:
-    """The tree of the HML runs of which neither the cell nor its profile has another."""
+    """The tree of the HML runs of which neither the variant nor its profile has another."""
     return f"{options.trees.describe(2)[:-1]}; used where neither the grid nor the profile has another tree."
 
 
 def _page(
-    grid: Grid, options: Options, rows: Sequence[Row], done: Sequence[tuple[GridRun, CellResult]],
-    failures: Sequence[CellFailed], command: str,
+    grid: Grid, options: Options, rows: Sequence[Row], done: Sequence[tuple[GridRun, RunResult]],
+    failures: Sequence[RunFailed], command: str,
 ) -> str:
-    order = [cell.name for cell in grid.cells]
+    order = [variant.name for variant in grid.variants]
     seeds = sorted({row.run.seed for row in rows})
     images = ", ".join(sorted({str(row.metrics["images"]) for row in rows}))
     part = "test" if options.split == "test" else "validation"
@@ -242,8 +242,8 @@ def _page(
     for (predictor, task), some in _tables(rows).items():
         minutes: dict[str, list[float]] = {}
         for run, result in done:
-            if (run.predictor, run.task) == (predictor, task) and not run.grid_cell.after:
-                minutes.setdefault(run.grid_cell.name, []).append(result.seconds / 60)
+            if (run.predictor, run.task) == (predictor, task) and not run.variant.after:
+                minutes.setdefault(run.variant.name, []).append(result.seconds / 60)
         parts += [f"## {predictor}, {TASK_NAMES[task]}", recall_table(some, order, minutes)]
         if grid.merged:
             parts += [f"### Merged recall (sec. 4.4): {predictor}, {TASK_NAMES[task]}", merged_table(some, order)]
@@ -260,7 +260,7 @@ def _tables(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 def _draw(grid: Grid, rows: Sequence[Row], folder: Path) -> list[Path]:
     """One trade-off picture per predictor and task, and the sweep's if the grid is one."""
-    order = [cell.name for cell in grid.cells]
+    order = [variant.name for variant in grid.variants]
     tables = _tables(rows)
     paths: list[Path] = []
     for (predictor, task), some in tables.items():
@@ -276,7 +276,7 @@ def _draw(grid: Grid, rows: Sequence[Row], folder: Path) -> list[Path]:
 
 def _mark(name: str, seeds: Sequence[Row]) -> Mark:
     recall, mean_recall = (tuple(row.value(key) for row in seeds) for key in ("R@50", "mR@50"))
-    return Mark(name, seeds[0].run.grid_cell.family, recall, mean_recall)
+    return Mark(name, seeds[0].run.variant.family, recall, mean_recall)
 
 
 def _marks(lines: Mapping[str, Sequence[Row]]) -> list[Mark]:
@@ -284,23 +284,24 @@ def _marks(lines: Mapping[str, Sequence[Row]]) -> list[Mark]:
 
 
 def _curves(grid: Grid, lines: Mapping[str, Sequence[Row]]) -> list[Curve]:
-    """Each cell with taus as a curve that begins at its parent, where tau is 0."""
+    """Each variant with taus as a curve that begins at its parent, where tau is 0."""
     curves = []
-    for cell in grid.cells:
+    for variant in grid.variants:
         points = [(seeds[0].tau, _mark(label, seeds)) for label, seeds in lines.items()
-                  if seeds[0].run.grid_cell.name == cell.name and seeds[0].tau is not None]
+                  if seeds[0].run.variant.name == variant.name and seeds[0].tau is not None]
         if points:
-            start = [(0.0, _mark(cell.after, lines[cell.after]))] if cell.after in lines and points[0][0] > 0 else []
+            parent = lines.get(variant.after) if points[0][0] > 0 else None
+            start = [(0.0, _mark(variant.after, parent))] if parent else []
             taus, marks = zip(*start, *points)
-            curves.append(Curve(cell.name, taus, marks))
+            curves.append(Curve(variant.name, taus, marks))
     return curves
 
 
 def _over_x(rows: Sequence[Row], key: str) -> dict[float, list[float]]:
     values: dict[float, list[float]] = {}
     for row in rows:
-        if row.run.grid_cell.x is not None and row.tau is None:
-            values.setdefault(row.run.grid_cell.x, []).append(row.value(key))
+        if row.run.variant.x is not None and row.tau is None:
+            values.setdefault(row.run.variant.x, []).append(row.value(key))
     return values
 
 

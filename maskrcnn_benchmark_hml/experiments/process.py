@@ -24,7 +24,7 @@ def run_process(
     Args:
         path: the log, to which it appends what the command prints, without progress bars.
         lock: a file that stays open, and so locked, as long as the child lives.
-        on_progress, on_start, threads: as for :func:`.cell.run_cell`.
+        on_progress, on_start, threads: as for :func:`.run.perform`.
     """
     # Without a width the child's bars are written in full; the parent fits them to its terminal.
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}

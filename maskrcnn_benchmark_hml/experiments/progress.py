@@ -1,4 +1,4 @@
-"""What a cell's process shows of itself, and what a series of cells shows of that."""
+"""What a run's process shows of itself, and what a series of runs shows of that."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def clock(seconds: float) -> str:
 
 @dataclass
 class Position:
-    """How far a cell is, from the bars that its process shows. Times are those of time.monotonic.
+    """How far a run is, from the bars that its process shows. Times are those of time.monotonic.
 
     Attributes:
-        iterations: training iterations of the whole cell; the bars of several stages add up to it.
-        start: when the cell's process started.
+        iterations: training iterations of the whole run; the bars of several stages add up to it.
+        start: when the run's process started.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Position:
             self._train_done, self._train_total = done, total
         self.done, self.terms = done, (match["terms"] or "").strip()
         if self._first is None and self.fraction > 0:
-            # A continued cell does not start at 0: its pace counts from the first state that was seen.
+            # A continued run does not start at 0: its pace counts from the first state that was seen.
             self._first = (now, self.fraction)
 
     @property
@@ -105,10 +105,10 @@ class Position:
         return self.trained / self.iterations
 
     def seconds_left(self, now: float, whole: float | None) -> float | None:
-        """Estimated seconds to the end of the cell; None while nothing is known.
+        """Estimated seconds to the end of the run; None while nothing is known.
 
         Args:
-            whole: seconds that other cells took.
+            whole: seconds that other runs took.
         """
         if self.fraction == 1.0 and not self.is_training:
             return (now - self._bar_start) * (self.total - self.done) / self.done if self.done else None
@@ -118,19 +118,19 @@ class Position:
         return None if whole is None else max(whole - (now - self.start), 0.0)
 
     def line(self) -> str:
-        """What is shown of the cell: its name, where it is, and the loss terms."""
+        """What is shown of the run: its name, where it is, and the loss terms."""
         at = f"train {self.trained}/{self.iterations}" if self.is_training else f"{self.what} {self.done}/{self.total}"
         return "  ".join(part for part in (self.name, at if self.what else "starting", self.terms) if part)
 
 
 @dataclass
-class SeriesProgress:
-    """The live picture of a series of cells: a line for each running one, and the time left.
+class PoolProgress:
+    """The live picture of a series of runs: a line for each running one, and the time left.
 
     On a terminal the lines are redrawn in place; elsewhere they are printed every 20 s. Safe to call from threads.
 
     Attributes:
-        to_run: cells that were not finished when the series began.
+        to_run: runs that were not finished when the series began.
         jobs: how many run at a time.
         iterations: training iterations of each that does not say its own.
     """
@@ -149,12 +149,12 @@ class SeriesProgress:
         self._lock = threading.RLock()
 
     def begin(self, name: str, iterations: int | None = None) -> None:
-        """A cell's process starts; it will train for ``iterations``."""
+        """A run's process starts; it will train for ``iterations``."""
         with self._lock:
             self.running[name] = Position(name, iterations or self.iterations, time.monotonic())
 
     def update(self, name: str, line: str) -> None:
-        """Take one state of a bar of a running cell."""
+        """Take one state of a bar of a running run."""
         with self._lock:
             now = time.monotonic()
             self.running[name].update(line, now)
@@ -163,7 +163,7 @@ class SeriesProgress:
                 self._draw(self.lines(now))
 
     def end(self, name: str, text: str) -> None:
-        """A cell is over: print a lasting line about it."""
+        """A run is over: print a lasting line about it."""
         with self._lock:
             position = self.running.pop(name, None)
             if position is not None:
@@ -172,7 +172,7 @@ class SeriesProgress:
             print(text, file=self.stream, flush=True)
 
     def lines(self, now: float) -> list[str]:
-        """A line for each running cell, the time left at the end of the last one."""
+        """A line for each running run, the time left at the end of the last one."""
         lines = [position.line() for position in self.running.values()]
         left = self.seconds_left(now)
         done = f"{len(self.durations)} of {self.to_run} runs done"

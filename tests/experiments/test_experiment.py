@@ -17,8 +17,8 @@ from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.datasets import check
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 from maskrcnn_benchmark_hml.experiments import experiment
-from maskrcnn_benchmark_hml.experiments.cell import Cell
 from maskrcnn_benchmark_hml.experiments.grid_file import grid_names
+from maskrcnn_benchmark_hml.experiments.run import Run
 
 from ..waiting import HUNG, until
 
@@ -47,22 +47,22 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def stubbed(make_cell, monkeypatch, tmp_path):
-    """Stand-ins for all processes; returns (words, modes by cell's name and seed, the results' folder)."""
-    stub = make_cell()
+def stubbed(make_run, monkeypatch, tmp_path):
+    """Stand-ins for all processes; returns (words, modes by run's name and seed, the results' folder)."""
+    stub = make_run()
     modes: dict[str, str] = {}
 
-    def command(cell: Cell) -> list[str]:
-        mode = modes.get(cell.name, "fine")
-        words = type(stub)("", stub.config_file, ("MODE", mode), cell.seed, cell.data, cell.output).command()
-        return [words[0], "-c", TAU_FOLDERS, *words[1:]] if "HML.TEST.TAU" in cell.overrides else words
+    def command(run: Run) -> list[str]:
+        mode = modes.get(run.name, "fine")
+        words = type(stub)("", stub.config_file, ("MODE", mode), run.seed, run.data, run.output).command()
+        return [words[0], "-c", TAU_FOLDERS, *words[1:]] if "HML.TEST.TAU" in run.overrides else words
 
-    monkeypatch.setattr(Cell, "command", command)
+    monkeypatch.setattr(Run, "command", command)
     monkeypatch.setattr(check, "check_vg", lambda folder: None)
     grid = tmp_path / "own.yaml"
     grid.write_text(yaml.safe_dump(GRID))
     # A test's settings hold the digest of its checkpoint, which the stand-in does not write.
-    monkeypatch.setattr("maskrcnn_benchmark_hml.experiments.cell.file_digest", lambda path: b"\0" * 32)
+    monkeypatch.setattr("maskrcnn_benchmark_hml.experiments.run.file_digest", lambda path: b"\0" * 32)
     words = ["experiment", str(grid), "--data", str(stub.data), "--out", str(tmp_path / "exp"), "--jobs", "2"]
     return words, modes, tmp_path / "exp" / "own-data-test"
 

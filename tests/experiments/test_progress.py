@@ -1,4 +1,4 @@
-"""The live line: which bar states are seen, how far a cell is, and how long it will take."""
+"""The live line: which bar states are seen, how far a run is, and how long it will take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from maskrcnn_benchmark_hml.experiments.progress import Position, SeriesProgress, clock, split_stream
+from maskrcnn_benchmark_hml.experiments.progress import PoolProgress, Position, clock, split_stream
 
 
 class Chunks:
@@ -63,7 +63,7 @@ def test_two_stages_of_one_length_are_two():
     assert position(bar(10, 10), bar(1, 10), iterations=20).trained == 11
 
 
-def test_time_left_of_a_cell():
+def test_time_left_of_a_run():
     at = position(iterations=100)
     assert at.seconds_left(1.0, None) is None and at.seconds_left(1.0, 30.0) == 29.0
     at.update(bar(10, 100), 10.0)
@@ -76,17 +76,17 @@ def test_time_left_of_a_cell():
     assert at.seconds_left(110.0, None) == pytest.approx(10.0)
 
 
-def test_a_continued_cell_counts_its_pace_from_where_it_begins():
+def test_a_continued_run_counts_its_pace_from_where_it_begins():
     at = position(iterations=100)
     at.update(bar(80, 100), 5.0)
     at.update(bar(90, 100), 15.0)
     assert at.seconds_left(15.0, None) == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("jobs, cells, left", [(1, 1, 50.0), (1, 3, 50.0 + 200.0), (2, 2, 100.0), (2, 5, 250.0)])
-def test_time_left_of_a_series_with_several_at_a_time(jobs, cells, left):
+@pytest.mark.parametrize("jobs, runs, left", [(1, 1, 50.0), (1, 3, 50.0 + 200.0), (2, 2, 100.0), (2, 5, 250.0)])
+def test_time_left_of_a_pool_with_several_at_a_time(jobs, runs, left):
     """One of 100 s runs since 50 s; with two jobs a second has just reached 1 % in 1 s."""
-    progress = SeriesProgress(cells, jobs, 100, stream=io.StringIO())
+    progress = PoolProgress(runs, jobs, 100, stream=io.StringIO())
     assert progress.seconds_left(0.0) is None
     progress.running["a"] = Position("a", 100, 0.0)
     for at in (0, 25, 50):
@@ -100,7 +100,7 @@ def test_time_left_of_a_series_with_several_at_a_time(jobs, cells, left):
 
 def test_without_a_terminal_few_plain_lines_are_printed():
     stream = io.StringIO()
-    progress = SeriesProgress(1, 1, 10, stream=stream)
+    progress = PoolProgress(1, 1, 10, stream=stream)
     progress.begin("baseline")
     progress._drawn_at -= 60
     for done in range(1, 11):
@@ -111,8 +111,8 @@ def test_without_a_terminal_few_plain_lines_are_printed():
     assert progress.lines(0.0) == ["1 of 1 runs done"]
 
 
-def test_a_cell_that_trains_longer_than_the_others_is_shown_so():
-    progress = SeriesProgress(2, 2, 10, stream=io.StringIO())
+def test_a_run_that_trains_longer_than_the_others_is_shown_so():
+    progress = PoolProgress(2, 2, 10, stream=io.StringIO())
     progress.begin("HML", 15)
     progress.begin("baseline")
     for name in ("HML", "baseline"):
@@ -127,7 +127,7 @@ def test_on_a_terminal_the_lines_are_redrawn_and_wiped(monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
-    progress = SeriesProgress(2, 2, 10, stream=stream)
+    progress = PoolProgress(2, 2, 10, stream=stream)
     for name in ("a", "b"):
         progress.begin(name)
         progress._drawn_at -= 1

@@ -1,6 +1,6 @@
-"""One cell of an experiment: a normal ``hml run`` in a subprocess and in a folder of its own.
+"""One run of an experiment: a normal ``hml run`` in a subprocess and in a folder of its own.
 
-A cell that has finished with the same settings is not run again, one that was interrupted is continued by the same
+A run that has finished with the same settings is not run again, one that was interrupted is continued by the same
 command, and a folder that holds a run with other settings is never touched.
 """
 
@@ -32,12 +32,12 @@ LOG = "console.log"
 FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.WEIGHT", "HML.TREE.FILE")
 
 
-class CellFailed(RuntimeError):
-    """A cell's process ended with an error; the message holds its last words and where its log is."""
+class RunFailed(RuntimeError):
+    """A run's process ended with an error; the message holds its last words and where its log is."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """What to run and where.
 
     Attributes:
@@ -46,9 +46,9 @@ class Cell:
         overrides: flat ``KEY, VALUE, KEY, VALUE`` words put after the config file.
         seed: seeds the whole run (SOLVER.SEED for the plain benchmark, HML.SEED under HML).
         data: dataset folder in the VG format.
-        output: the cell's own folder (OUTPUT_DIR).
+        output: the run's own folder (OUTPUT_DIR).
         script: the benchmark script that trains and then tests.
-        split: whose results are the cell's: ``test`` or ``val``.
+        split: whose results are the run's: ``test`` or ``val``.
     """
 
     name: str
@@ -109,10 +109,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellResult:
-    """A finished cell: its metrics, its running time in seconds over all sittings, and whether it was there already."""
+class RunResult:
+    """A finished run: its metrics, its running time in seconds over all sittings, and whether it was there already."""
 
-    cell: Cell
+    run: Run
     metrics: dict[str, Any]
     seconds: float
     skipped: bool
@@ -156,13 +156,13 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(aside, path)
 
 
-def check_cell(cell: Cell) -> bool:
-    """Look at the cell's folder without changing it; True if the cell has finished.
+def check_run(run: Run) -> bool:
+    """Look at the run's folder without changing it; True if the run has finished.
 
     Raises:
         HMLError: the folder holds a run with other settings (names the first one that differs).
     """
-    wanted, record = cell.settings(), _read_record(cell)
+    wanted, record = run.settings(), _read_record(run)
     if record is None:
         return False
     present = record["settings"]
@@ -170,19 +170,19 @@ def check_cell(cell: Cell) -> bool:
         if wanted.get(key) != present.get(key):
             there, here = present.get(key, "not set"), wanted.get(key, "not set")
             raise HMLError(
-                f"{cell.output} holds a run with other settings ({key}: {there} there, {here} asked for); "
+                f"{run.output} holds a run with other settings ({key}: {there} there, {here} asked for); "
                 "choose another output folder or remove that one"
             )
-    return bool(record["finished"]) and cell.metrics() is not None
+    return bool(record["finished"]) and run.metrics() is not None
 
 
-def run_cell(
-    cell: Cell,
+def perform(
+    run: Run,
     on_progress: Callable[[str], None] | None = None,
     on_start: Callable[[subprocess.Popen], None] | None = None,
     threads: int | None = None,
-) -> CellResult:
-    """Run the cell unless it has finished, and return its metrics.
+) -> RunResult:
+    """Run the run unless it has finished, and return its metrics.
 
     Args:
         on_progress: called with each line of the child's progress bars.
@@ -190,65 +190,65 @@ def run_cell(
         threads: CPU threads of the child, unless OMP_NUM_THREADS says so already; None leaves it to torch.
 
     Raises:
-        HMLError: the folder belongs to other settings, or another process is running this cell now.
-        CellFailed: the process ended with an error, or without writing its metrics.
+        HMLError: the folder belongs to other settings, or another process is running this run now.
+        RunFailed: the process ended with an error, or without writing its metrics.
     """
-    if check_cell(cell):
-        return CellResult(cell, cell.metrics(), _read_record(cell)["seconds"], skipped=True)
-    cell.output.mkdir(parents=True, exist_ok=True)
-    with _exclusive(cell) as lock:
-        before = (_read_record(cell) or {"seconds": 0.0})["seconds"]
-        _write_record(cell, before, finished=False)
+    if check_run(run):
+        return RunResult(run, run.metrics(), _read_record(run)["seconds"], skipped=True)
+    run.output.mkdir(parents=True, exist_ok=True)
+    with _exclusive(run) as lock:
+        before = (_read_record(run) or {"seconds": 0.0})["seconds"]
+        _write_record(run, before, finished=False)
         start = time.monotonic()
         try:
-            failure = run_process(cell.command(), cell.output / LOG, lock, on_progress, on_start, threads)
+            failure = run_process(run.command(), run.output / LOG, lock, on_progress, on_start, threads)
         finally:
             seconds = before + time.monotonic() - start
-            _write_record(cell, seconds, finished=False)
-        metrics = cell.metrics()
+            _write_record(run, seconds, finished=False)
+        metrics = run.metrics()
         if failure is None and metrics is None:
-            failure = f"it ended without writing inference/*_{cell.split}/metrics.json"
+            failure = f"it ended without writing inference/*_{run.split}/metrics.json"
         if failure is not None:
-            raise CellFailed(f"the run {cell.name!r} failed: {failure} (full log: {cell.output / LOG})")
-        _write_record(cell, seconds, finished=True)
-        _drop_steps_on_the_way(cell)
-    return CellResult(cell, metrics, seconds, skipped=False)
+            raise RunFailed(f"the run {run.name!r} failed: {failure} (full log: {run.output / LOG})")
+        _write_record(run, seconds, finished=True)
+        _drop_steps_on_the_way(run)
+    return RunResult(run, metrics, seconds, skipped=False)
 
 
-def _drop_steps_on_the_way(cell: Cell) -> None:
+def _drop_steps_on_the_way(run: Run) -> None:
     """A finished run keeps each stage's final checkpoint; those before it served only to continue it."""
-    for folder in (cell.output, *cell.output.glob("hml/stage*")):
+    for folder in (run.output, *run.output.glob("hml/stage*")):
         if (folder / "model_final.pth").is_file():
             for path in folder.glob("model_[0-9]*"):
                 path.unlink()
 
 
 @contextmanager
-def _exclusive(cell: Cell) -> Iterator[int]:
-    """Hold the cell's lock. The child inherits it, so it is held as long as either process lives."""
-    handle = os.open(cell.output / "cell.lock", os.O_RDWR | os.O_CREAT, 0o644)
+def _exclusive(run: Run) -> Iterator[int]:
+    """Hold the run's lock. The child inherits it, so it is held as long as either process lives."""
+    handle = os.open(run.output / "cell.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HMLError(f"another process is running in {cell.output}; wait for it or end it") from None
+            raise HMLError(f"another process is running in {run.output}; wait for it or end it") from None
         yield handle
     finally:
         os.close(handle)
 
 
-def _read_record(cell: Cell) -> dict[str, Any] | None:
-    path = cell.output / RECORD
+def _read_record(run: Run) -> dict[str, Any] | None:
+    path = run.output / RECORD
     if not path.is_file():
         return None
     try:
         record = json.loads(path.read_text("utf-8"))
         record["settings"], record["finished"], record["seconds"]  # noqa: B018  (a KeyError here is a torn record)
     except (ValueError, KeyError, TypeError):
-        raise HMLError(f"{path} cannot be read; remove the folder {cell.output} to run it anew") from None
+        raise HMLError(f"{path} cannot be read; remove the folder {run.output} to run it anew") from None
     return record
 
 
-def _write_record(cell: Cell, seconds: float, *, finished: bool) -> None:
-    content = {"name": cell.name, "settings": cell.settings(), "seconds": round(seconds, 2), "finished": finished}
-    write_json(cell.output / RECORD, content)
+def _write_record(run: Run, seconds: float, *, finished: bool) -> None:
+    content = {"name": run.name, "settings": run.settings(), "seconds": round(seconds, 2), "finished": finished}
+    write_json(run.output / RECORD, content)

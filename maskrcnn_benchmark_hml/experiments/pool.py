@@ -1,0 +1,92 @@
+"""Many runs, several at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from ..errors import HMLError
+from ..machine import usable_cores
+from .process import stop_process
+from .progress import PoolProgress, clock
+from .run import Run, RunFailed, RunResult, check_run, perform
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """A finished run's result in a few words; ``metrics`` as in its metrics.json."""
+    keys = ("mAP@0.5",) if metrics["mode"] == "detection" else ("R@50", "mR@50")
+    return ", ".join(f"{key} {100 * metrics[key]:.1f} %" for key in keys)
+
+
+def run_all(
+    runs: Sequence[Run], iterations: int, jobs: int, *, threads: int | None = None, keep_going: bool = False
+) -> list[RunResult | RunFailed]:
+    """Run the runs, ``jobs`` at a time, with a live picture; finished ones are taken as they are.
+
+    Every run gets an equal share of the cores, one thread at least: with more threads than cores the small
+    operations of a training step wait for each other many times longer than they compute.
+
+    Args:
+        iterations: training iterations of a run that does not say its own, for the estimate of the time left.
+        threads: CPU threads of each run, in place of its share of the cores.
+        keep_going: after a failure run the other runs nevertheless.
+
+    Returns:
+        One result per run, in the order given; under ``keep_going`` the failure of a run that failed.
+
+    Raises:
+        HMLError: a run's folder holds other settings; found before anything runs.
+        RunFailed: the first failure. The other running runs are asked to save and stop; the same call continues them.
+    """
+    if jobs < 1:
+        raise HMLError(f"the number of jobs is {jobs}; give a whole number of at least 1")
+    finished = [check_run(run) for run in runs]
+    to_run = finished.count(False)
+    jobs = max(min(jobs, to_run), 1)
+    threads = threads or max(usable_cores() // jobs, 1)
+    progress = PoolProgress(to_run, jobs, iterations)
+    children: set[subprocess.Popen] = set()
+    stopping = threading.Event()
+
+    def started(child: subprocess.Popen) -> None:
+        children.add(child)
+        if stopping.is_set():
+            stop_process(child)
+
+    def one(index: int) -> RunResult | RunFailed | None:
+        run = runs[index]
+        if stopping.is_set():
+            return None
+        if not finished[index]:
+            progress.begin(run.name, run.iterations)
+        try:
+            result = perform(run, lambda line: progress.update(run.name, line), started, threads)
+        except RunFailed as failure:
+            if not keep_going or stopping.is_set():
+                raise
+            progress.end(run.name, f"[{index + 1}/{len(runs)}] {failure}")
+            return failure
+        ending = f"finished before, kept: {run.output}" if result.skipped else clock(result.seconds)
+        said = f"[{index + 1}/{len(runs)}] {run.name}: {headline(result.metrics)} ({ending})"
+        warning = run.warning()
+        progress.end(run.name, said if warning is None else f"{said}\n    its last warning: {warning}")
+        return result
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures: list[Future] = [pool.submit(one, index) for index in range(len(runs))]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [future for future in done if future.exception() is not None]
+        finally:
+            # After a failure or an interruption: nothing new starts, what runs saves its state and ends.
+            stopping.set()
+            for child in list(children):
+                if child.poll() is None:
+                    stop_process(child)
+            progress.clear()
+    if failed:
+        raise failed[0].exception()
+    return [future.result() for future in futures]

@@ -79,6 +79,11 @@ class Grid:
         """Number of training runs."""
         return self.seeds * sum(len(c.predictors) * len(c.tasks) for c in self.variants if not c.after)
 
+    @property
+    def needs_detector(self) -> bool:
+        """Whether one of its tasks detects boxes or object labels."""
+        return any(task != "predcls" for variant in self.variants for task in variant.tasks)
+
     def narrowed(self, predictors: Sequence[str], tasks: Sequence[str]) -> Grid:
         """The grid with some of its predictors and tasks alone; an empty sequence keeps all.
 

@@ -21,7 +21,7 @@ from .budget import equal_lengths, stage_lengths, stage_shares
 from .grid import Grid, Variant, override_text
 from .grid_file import grid_folder
 from .presets import run_overrides
-from .run import TRAIN_SCRIPT, Run
+from .run import TRAIN_SCRIPT, Run, data_digest
 from .tree_choice import DataTrees, TreeChoice
 
 TEST_SCRIPT = "tools/relation_test_net.py"
@@ -49,6 +49,11 @@ class Options:
     seeds: tuple[int, ...]
     budget: str = "equal"
     tree: TreeChoice = TreeChoice()
+
+    @property
+    def detector_folder(self) -> Path:
+        """Where the detector of this dataset is trained."""
+        return self.out / "detectors" / data_digest(self.data)
 
     @cached_property
     def trees(self) -> DataTrees:

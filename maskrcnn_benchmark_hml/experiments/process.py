@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .progress import split_stream
 
@@ -66,6 +68,16 @@ def run_process(
             file.seek(log_start)
             said = file.read().splitlines()
     return last_words(said) or f"exit code {code}"
+
+
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, so that its children save their state."""
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
 
 
 def stop_process(child: subprocess.Popen) -> None:

@@ -26,7 +26,7 @@ from ..resources import config_file
 from .process import last_warning, run_process
 
 TRAIN_SCRIPT = "tools/relation_train_net.py"
-RECORD = "cell.json"
+RECORD = "cell.json"  # an old name, kept so that folders of earlier versions stay valid
 LOG = "console.log"
 #: Overrides that name a file: what counts is its content.
 FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.WEIGHT", "HML.TREE.FILE")
@@ -162,7 +162,7 @@ def check_run(run: Run) -> bool:
     Raises:
         HMLError: the folder holds a run with other settings (names the first one that differs).
     """
-    wanted, record = run.settings(), _read_record(run)
+    wanted, record = run.settings(), read_record(run)
     if record is None:
         return False
     present = record["settings"]
@@ -194,10 +194,10 @@ def perform(
         RunFailed: the process ended with an error, or without writing its metrics.
     """
     if check_run(run):
-        return RunResult(run, run.metrics(), _read_record(run)["seconds"], skipped=True)
+        return RunResult(run, run.metrics(), read_record(run)["seconds"], skipped=True)
     run.output.mkdir(parents=True, exist_ok=True)
     with _exclusive(run) as lock:
-        before = (_read_record(run) or {"seconds": 0.0})["seconds"]
+        before = (read_record(run) or {"seconds": 0.0})["seconds"]
         _write_record(run, before, finished=False)
         start = time.monotonic()
         try:
@@ -237,7 +237,12 @@ def _exclusive(run: Run) -> Iterator[int]:
         os.close(handle)
 
 
-def _read_record(run: Run) -> dict[str, Any] | None:
+def read_record(run: Run) -> dict[str, Any] | None:
+    """Settings, seconds and state of a run that has begun; None for one that has not.
+
+    Raises:
+        HMLError: the record is damaged.
+    """
     path = run.output / RECORD
     if not path.is_file():
         return None

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.commands import demo as demo_command
 from maskrcnn_benchmark_hml.datasets import check
 from maskrcnn_benchmark_hml.datasets.mini_vg import vg150_vocabulary
 from maskrcnn_benchmark_hml.experiments import demo
@@ -131,8 +132,8 @@ def test_both_budgets(make_run, tmp_path):
 def test_the_longest_run_starts_first(stubbed, monkeypatch):
     words, _, _ = stubbed
     order = []
-    run_all = demo.run_all
-    monkeypatch.setattr(demo, "run_all", lambda runs, *rest: order.extend(runs) or run_all(runs, *rest))
+    run_all = demo_command.run_all
+    monkeypatch.setattr(demo_command, "run_all", lambda runs, *rest: order.extend(runs) or run_all(runs, *rest))
     assert cli.main(words) == 0
     assert [run.name for run in order] == ["HML", "baseline", "class-balanced"]
 

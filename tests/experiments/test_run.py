@@ -162,9 +162,9 @@ def test_ending_the_parent_ends_the_child(make_run, tmp_path):
     """SIGTERM to the process that runs the runs reaches the training process, so nothing is left behind."""
     run = make_run("sleep")
     program = (
-        "import signal, sys, pathlib; sys.path.insert(0, sys.argv[1]);"
-        "from conftest import StubRun; from maskrcnn_benchmark_hml.experiments import run, demo;"
-        "signal.signal(signal.SIGTERM, demo._interrupt); p = pathlib.Path(sys.argv[2]);"
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1]);"
+        "from conftest import StubRun; from maskrcnn_benchmark_hml.experiments import process, run;"
+        "process.interrupt_on_signals(); p = pathlib.Path(sys.argv[2]);"
         "run.perform(StubRun('stub', p / 'config.yaml', ('MODE', 'sleep'), 0, p / 'data', p / 'out/stub'))"
     )
     here = os.path.dirname(os.path.abspath(__file__))

@@ -37,7 +37,7 @@ example:
 
 PredCls with one seed takes about 3 minutes on two free cores. SGCls and SGDet take longer.
 
-Documentation: docs/quickstart.md
+documentation: docs/mini-vg.md
 """
 
 

@@ -45,7 +45,7 @@ examples:
   hml experiment policies --data VRD --split val      choose settings without the test images
   hml experiment my_grid.yaml                         a grid of your own; configs/experiments/ has examples
 
-Documentation: docs/experiments.md
+documentation: docs/experiments.md
 """
 
 

@@ -24,7 +24,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
 def run_all(
     runs: Sequence[Run], iterations: int, jobs: int, *, threads: int | None = None, keep_going: bool = False
 ) -> list[RunResult | RunFailed]:
-    """Run the runs, ``jobs`` at a time, with a live picture; finished ones are taken as they are.
+    """Perform the runs, ``jobs`` at a time, with a live view of the progress; finished ones are kept.
 
     Every run gets an equal share of the cores, one thread at least: with more threads than cores the small
     operations of a training step wait for each other many times longer than they compute.
@@ -44,49 +44,60 @@ def run_all(
     if jobs < 1:
         raise HMLError(f"the number of jobs is {jobs}; give a whole number of at least 1")
     finished = [check_run(run) for run in runs]
-    to_run = finished.count(False)
-    jobs = max(min(jobs, to_run), 1)
-    threads = threads or max(usable_cores() // jobs, 1)
-    progress = PoolProgress(to_run, jobs, iterations)
-    children: set[subprocess.Popen] = set()
-    stopping = threading.Event()
+    jobs = max(min(jobs, finished.count(False)), 1)
+    progress = PoolProgress(finished.count(False), jobs, iterations)
+    return _Pool(runs, finished, progress, threads or max(usable_cores() // jobs, 1), keep_going).results(jobs)
 
-    def started(child: subprocess.Popen) -> None:
-        children.add(child)
-        if stopping.is_set():
+
+class _Pool:
+    """Runs, each in a thread that waits for its process."""
+
+    def __init__(
+        self, runs: Sequence[Run], finished: Sequence[bool], progress: PoolProgress, threads: int, keep_going: bool
+    ) -> None:
+        self.runs, self.finished, self.progress = runs, finished, progress
+        self.threads, self.keep_going = threads, keep_going
+        self.children: set[subprocess.Popen] = set()
+        self.stopping = threading.Event()
+
+    def results(self, jobs: int) -> list[RunResult | RunFailed]:
+        """One per run, ``jobs`` at a time; raises the first failure that ends the pool."""
+        with ThreadPoolExecutor(jobs) as executor:
+            futures: list[Future] = [executor.submit(self._one, index) for index in range(len(self.runs))]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                failed = [future for future in done if future.exception() is not None]
+            finally:
+                # After a failure or an interruption: nothing new starts, the processes save their state and end.
+                self.stopping.set()
+                for child in list(self.children):
+                    if child.poll() is None:
+                        stop_process(child)
+                self.progress.clear()
+        if failed:
+            raise failed[0].exception()
+        return [future.result() for future in futures]
+
+    def _started(self, child: subprocess.Popen) -> None:
+        self.children.add(child)
+        if self.stopping.is_set():
             stop_process(child)
 
-    def one(index: int) -> RunResult | RunFailed | None:
-        run = runs[index]
-        if stopping.is_set():
+    def _one(self, index: int) -> RunResult | RunFailed | None:
+        run, place = self.runs[index], f"[{index + 1}/{len(self.runs)}]"
+        if self.stopping.is_set():
             return None
-        if not finished[index]:
-            progress.begin(run.name, run.iterations)
+        if not self.finished[index]:
+            self.progress.begin(run.name, run.iterations)
         try:
-            result = perform(run, lambda line: progress.update(run.name, line), started, threads)
+            result = perform(run, lambda line: self.progress.update(run.name, line), self._started, self.threads)
         except RunFailed as failure:
-            if not keep_going or stopping.is_set():
+            if not self.keep_going or self.stopping.is_set():
                 raise
-            progress.end(run.name, f"[{index + 1}/{len(runs)}] {failure}")
+            self.progress.end(run.name, f"{place} {failure}")
             return failure
         ending = f"finished before, kept: {run.output}" if result.skipped else clock(result.seconds)
-        said = f"[{index + 1}/{len(runs)}] {run.name}: {headline(result.metrics)} ({ending})"
+        said = f"{place} {run.name}: {headline(result.metrics)} ({ending})"
         warning = run.warning()
-        progress.end(run.name, said if warning is None else f"{said}\n    its last warning: {warning}")
+        self.progress.end(run.name, said if warning is None else f"{said}\n    its last warning: {warning}")
         return result
-
-    with ThreadPoolExecutor(jobs) as pool:
-        futures: list[Future] = [pool.submit(one, index) for index in range(len(runs))]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            failed = [future for future in done if future.exception() is not None]
-        finally:
-            # After a failure or an interruption: nothing new starts, what runs saves its state and ends.
-            stopping.set()
-            for child in list(children):
-                if child.poll() is None:
-                    stop_process(child)
-            progress.clear()
-    if failed:
-        raise failed[0].exception()
-    return [future.result() for future in futures]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .progress import split_stream
 
@@ -28,11 +28,6 @@ def run_process(
         lock: a file that stays open, and so locked, as long as the child lives.
         on_progress, on_start, threads: as for :func:`.run.perform`.
     """
-    # Without a width the child's bars are written in full; the parent fits them to its terminal.
-    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    env["HML_PROGRESS"] = "1"
-    if threads is not None:
-        env.setdefault("OMP_NUM_THREADS", str(threads))
     with open(path, "a", encoding="utf-8") as log:
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
@@ -42,21 +37,14 @@ def run_process(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.PIPE,
-            env=env,
+            env=_environment(threads),
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
         )
-        said: list[str] = []
         try:
             if on_start is not None:
                 on_start(child)
-            for line, is_progress in split_stream(child.stderr):
-                if not is_progress:
-                    log.write(line + "\n")
-                    log.flush()
-                    said.append(line)
-                elif on_progress is not None:
-                    on_progress(line)
+            said = _copy_errors(child, log, on_progress)
             code = child.wait()
         finally:
             if child.poll() is None:
@@ -68,6 +56,28 @@ def run_process(
             file.seek(log_start)
             said = file.read().splitlines()
     return last_words(said) or f"exit code {code}"
+
+
+def _environment(threads: int | None) -> dict[str, str]:
+    # Without a width the child's bars are written in full; the parent fits them to its terminal.
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env["HML_PROGRESS"] = "1"
+    if threads is not None:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
+    return env
+
+
+def _copy_errors(child: subprocess.Popen, log: TextIO, on_progress: Callable[[str], None] | None) -> list[str]:
+    """Write the child's stderr to the log as it comes, its progress bars left out; returns the lines written."""
+    said: list[str] = []
+    for line, is_progress in split_stream(child.stderr):
+        if not is_progress:
+            log.write(line + "\n")
+            log.flush()
+            said.append(line)
+        elif on_progress is not None:
+            on_progress(line)
+    return said
 
 
 def interrupt_on_signals() -> None:

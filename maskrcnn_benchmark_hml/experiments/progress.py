@@ -1,4 +1,4 @@
-"""What a run's process shows of itself, and what a series of runs shows of that."""
+"""The progress of one run, from the bars of its process, and of a pool of runs."""
 
 from __future__ import annotations
 
@@ -125,12 +125,12 @@ class Position:
 
 @dataclass
 class PoolProgress:
-    """The live picture of a series of runs: a line for each running one, and the time left.
+    """The live view of a pool of runs: a line for each running one, and the time left.
 
     On a terminal the lines are redrawn in place; elsewhere they are printed every 20 s. Safe to call from threads.
 
     Attributes:
-        to_run: runs that were not finished when the series began.
+        to_run: runs that were not finished when the pool started.
         jobs: how many run at a time.
         iterations: training iterations of each that does not say its own.
     """
@@ -154,7 +154,7 @@ class PoolProgress:
             self.running[name] = Position(name, iterations or self.iterations, time.monotonic())
 
     def update(self, name: str, line: str) -> None:
-        """Take one state of a bar of a running run."""
+        """Take one state of a progress bar of a run."""
         with self._lock:
             now = time.monotonic()
             self.running[name].update(line, now)
@@ -163,7 +163,7 @@ class PoolProgress:
                 self._draw(self.lines(now))
 
     def end(self, name: str, text: str) -> None:
-        """A run is over: print a lasting line about it."""
+        """A run has ended: print a lasting line about it."""
         with self._lock:
             position = self.running.pop(name, None)
             if position is not None:
@@ -172,14 +172,14 @@ class PoolProgress:
             print(text, file=self.stream, flush=True)
 
     def lines(self, now: float) -> list[str]:
-        """A line for each running run, the time left at the end of the last one."""
+        """A line for each run in progress, the time left at the end of the last one."""
         lines = [position.line() for position in self.running.values()]
         left = self.seconds_left(now)
         done = f"{len(self.durations)} of {self.to_run} runs done"
         return [*lines, done if left is None else f"{done}, about {clock(left)} left"]
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimated seconds to the end of the series, or None while nothing is known."""
+        """Estimated seconds to the end of the last run, or None while nothing is known."""
         whole = sum(self.durations) / len(self.durations) if self.durations else None
         lefts = [position.seconds_left(now, whole) for position in self.running.values()]
         if None in lefts or not lefts:

@@ -182,7 +182,7 @@ def perform(
     on_start: Callable[[subprocess.Popen], None] | None = None,
     threads: int | None = None,
 ) -> RunResult:
-    """Run the run unless it has finished, and return its metrics.
+    """Start the run unless it has finished, and return its result.
 
     Args:
         on_progress: called with each line of the child's progress bars.

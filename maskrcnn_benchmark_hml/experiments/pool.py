@@ -90,7 +90,7 @@ class _Pool:
         if not self.finished[index]:
             self.progress.begin(run.name, run.iterations)
         try:
-            result = perform(run, lambda line: self.progress.update(run.name, line), self._started, self.threads)
+            result = perform(run, lambda state: self.progress.update(run.name, state), self._started, self.threads)
         except RunFailed as failure:
             if not self.keep_going or self.stopping.is_set():
                 raise

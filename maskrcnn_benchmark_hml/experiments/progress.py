@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import heapq
-import re
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, TextIO
+from typing import Any, TextIO
 
-# A tqdm bar: "train:  35%|###   | 42/120 [00:12<00:23,  3.40it/s, loss_rel=1.2]"
-BAR = re.compile(
-    r"^\r?(?P<what>.*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*(?:,\s*[^,\]]*)?"
-    r"(?:,\s*(?P<terms>[^\]]*))?\]"
-)
 LIVE_INTERVAL = 0.2  # seconds between two drawings on a terminal
 PLAIN_INTERVAL = 20.0  # seconds between two reports where there is none
-
-
-def split_stream(stream: BinaryIO) -> Iterator[tuple[str, bool]]:
-    """Lines of a stream as they come, each with True if it is a state of a progress bar.
-
-    Bars end their states with a carriage return, everything else ends with a newline.
-    """
-    rest = b""
-    while block := stream.read1(1 << 16):
-        *parts, rest = re.split(rb"[\r\n]+", rest + block)
-        for part in parts:
-            line = part.decode("utf-8", "replace").rstrip()
-            if line:
-                yield line, BAR.match(line) is not None
-        # tqdm writes the return before a state, not after it: a whole state is shown without waiting for the next.
-        text = rest.decode("utf-8", "replace")
-        if BAR.match(text) and text.rstrip().endswith("]"):
-            yield text.rstrip(), True
-            rest = b""
-    line = rest.decode("utf-8", "replace").rstrip()
-    if line:
-        yield line, BAR.match(line) is not None
 
 
 def clock(seconds: float) -> str:
@@ -52,7 +24,7 @@ def clock(seconds: float) -> str:
 
 @dataclass
 class Position:
-    """How far a run is, from the bars that its process shows. Times are those of time.monotonic.
+    """How far a run is, from the bars that its process reports. Times are those of time.monotonic.
 
     Attributes:
         iterations: training iterations of the whole run; the bars of several stages add up to it.
@@ -72,13 +44,10 @@ class Position:
     _bar_start: float = 0.0
     _first: tuple[float, float] | None = None
 
-    def update(self, line: str, now: float) -> None:
-        """Take one state of a bar; lines that are none are ignored."""
-        match = BAR.match(line)
-        if match is None:
-            return
+    def update(self, state: Mapping[str, Any], now: float) -> None:
+        """Take one state of a bar: what it counts, done, total, terms."""
         # A test's bar is named after its dataset; what counts here is the split at the end of that name.
-        what, done, total = match["what"].strip().rsplit("_", 1)[-1], int(match["done"]), int(match["total"])
+        what, done, total = state["what"].rsplit("_", 1)[-1], state["done"], state["total"]
         if (what, total) != (self.what, self.total) or done < self.done:
             self.what, self.total, self._bar_start = what, total, now
         if what == "train":
@@ -86,7 +55,7 @@ class Position:
             if total != self._train_total or done < self._train_done:
                 self._before += self._train_total
             self._train_done, self._train_total = done, total
-        self.done, self.terms = done, (match["terms"] or "").strip()
+        self.done, self.terms = done, state["terms"]
         if self._first is None and self.fraction > 0:
             # A continued run does not start at 0: its pace counts from the first state that was seen.
             self._first = (now, self.fraction)
@@ -153,11 +122,11 @@ class PoolProgress:
         with self._lock:
             self.running[name] = Position(name, iterations or self.iterations, time.monotonic())
 
-    def update(self, name: str, line: str) -> None:
+    def update(self, name: str, state: Mapping[str, Any]) -> None:
         """Take one state of a progress bar of a run."""
         with self._lock:
             now = time.monotonic()
-            self.running[name].update(line, now)
+            self.running[name].update(state, now)
             if now - self._drawn_at >= (LIVE_INTERVAL if self.live else PLAIN_INTERVAL):
                 self._drawn_at = now
                 self._draw(self.lines(now))

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,14 +178,14 @@ def check_run(run: Run) -> bool:
 
 def perform(
     run: Run,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     on_start: Callable[[subprocess.Popen], None] | None = None,
     threads: int | None = None,
 ) -> RunResult:
     """Start the run unless it has finished, and return its result.
 
     Args:
-        on_progress: called with each line of the child's progress bars.
+        on_progress: called with each state of the child's progress: what, done, total, terms.
         on_start: called with the child process, for a caller that may have to stop it.
         threads: CPU threads of the child, unless OMP_NUM_THREADS says so already; None leaves it to torch.
 

@@ -38,9 +38,9 @@ def test_runs_once_and_returns_metrics(make_run):
     assert first.metrics["R@50"] == pytest.approx(0.1) and first.metrics["images"] == 7
     assert not first.skipped and again.skipped and again.metrics == first.metrics and starts(run) == 1
     assert again.seconds == pytest.approx(first.seconds, abs=0.01)
-    assert any("5/10" in state for state in states) and any("loss_rel=1.25" in state for state in states)
+    assert states == [{"what": "train", "done": n, "total": 10, "terms": "loss_rel=1.25"} for n in (1, 5, 10)]
     log = (run.output / "console.log").read_text()
-    assert "a line of the log" in log and "it/s" not in log and log.lstrip().startswith("$ ")
+    assert "a line of the log" in log and "a warning" in log and "loss_rel" not in log and log.lstrip().startswith("$ ")
 
 
 def test_interrupted_run_is_continued_in_its_folder(make_run):

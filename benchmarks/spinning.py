@@ -27,7 +27,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from maskrcnn_benchmark_hml.datasets.mini_vg import SMALLEST, make_mini_vg
-from maskrcnn_benchmark_hml.experiments.cells_catalog import run_overrides
+from maskrcnn_benchmark_hml.experiments.presets import run_overrides
 
 WARM_UP = 3
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")

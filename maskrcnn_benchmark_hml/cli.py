@@ -58,9 +58,9 @@ class Command:
 
 COMMANDS = (
     Command("run", "run a benchmark script with HML's settings available", "", _RUN_CONTINUES),
-    Command("demo", "train, test and compare a baseline, a control and HML", "experiments.demo:add_demo_parser",
+    Command("demo", "train, test and compare a baseline, a control and HML", "commands.demo:add_demo_parser",
             _CONTINUES),
-    Command("experiment", "train and test a named grid of runs", "experiments.experiment:add_experiment_parser",
+    Command("experiment", "train and test a named grid of runs", "commands.experiment:add_experiment_parser",
             _CONTINUES),
     Command("tree", "build, print or draw a predicate tree", "commands.tree:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "commands.data:add_data_parser"),

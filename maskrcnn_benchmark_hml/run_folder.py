@@ -12,7 +12,8 @@ LAST_CHECKPOINT = "last_checkpoint"
 RESUME_SUFFIX = ".hml.pt"
 METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "result_dict.pytorch", "matches.npz"
 PREDICTIONS = "eval_results.pytorch"
-CELL_RECORD, CELL_LOG, CELL_LOCK = "cell.json", "console.log", "cell.lock"
+# The first and last are old names, kept so that folders of earlier versions stay valid.
+RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
 IMPORTANCE = "importance.json"
 
 #: Path below OUTPUT_DIR -> what it is. ``<...>`` and ``*`` stand for a part of a name.
@@ -38,9 +39,9 @@ FILES = {
     "hml/stage<k>/memory.pt": "head, F and Omega, input of the next stage; not written by the last stage",
     "hml/stage<k>/...": "of a stage before the last: checkpoints, resume files and statistics, named as above",
     "hml_val/...": "the newest validation under HML.VAL_METRIC mR",
-    CELL_RECORD: "settings and running time of a run that hml demo or hml experiment started",
-    CELL_LOG: "what such a run printed",
-    CELL_LOCK: "held while such a run goes on",
+    RUN_RECORD: "settings and running time of a run that hml demo or hml experiment started",
+    RUN_LOG: "what such a run printed",
+    RUN_LOCK: "held while such a run goes on",
 }
 
 

@@ -1,1 +1,1 @@
-"""Runs that belong together: one cell is one training and test run in a folder; a demo or a grid is many."""
+"""Runs that belong together: one run is one training and test in one folder; a demo or a grid has many."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..report.tables import RECALL_KEYS, changes_table, layer_recall, layers_table, mean_or_none, runs_table
 from ..run_folder import RunFolder
-from .cell import CellResult
 from .progress import clock
+from .run import RunResult
 
 LABELS = {"baseline": "baseline", "class_balanced": "class-balanced", "hml": "HML"}
 GIVEN = {
@@ -40,7 +40,7 @@ def summarise(
 
 
 def describe(
-    runs: Mapping[str, Sequence[CellResult]], layers: Mapping[str, int], summary: Mapping[str, Any],
+    runs: Mapping[str, Sequence[RunResult]], layers: Mapping[str, int], summary: Mapping[str, Any],
     facts: Sequence[str] = (),
 ) -> str:
     """What the user reads at the end: what was measured, the tables, and what mR@50 costs in R@50.

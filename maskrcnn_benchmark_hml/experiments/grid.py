@@ -12,7 +12,7 @@ FAMILIES = ("baseline", "control", "ablation", "HML")
 
 
 @dataclass(frozen=True)
-class GridCell:
+class Variant:
     """One line of a grid's table; with several predictors, tasks and seeds it is several runs.
 
     Attributes:
@@ -23,7 +23,7 @@ class GridCell:
         tree: name of a tree of configs/experiments/trees/, ``frequency``, or empty for the shipped one.
         shares: the stages' parts of the iterations; empty: the profile's, or equal ones and two for the last stage.
         predictors, tasks: those of the grid unless given.
-        after: the cell whose checkpoints are tested, and not trained again.
+        after: the variant whose checkpoints are tested, and not trained again.
         taus: logit adjustment of that test, one row each.
         prior: its HML.TEST.PRIOR.
         x: place on the axis of a sweep's figure.
@@ -58,10 +58,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells with what they share.
+    """Variants with what they share.
 
     Attributes:
-        iterations: of every cell; its stages split them.
+        iterations: of every variant; its stages split them.
         seeds: runs of each, seeds 0..n-1.
         sweep: None: no such figure.
         merged: also report merged recall (sec. 4.4) of every coarse predicate.
@@ -71,32 +71,37 @@ class Grid:
     title: str
     iterations: int
     seeds: int
-    cells: tuple[GridCell, ...]
+    variants: tuple[Variant, ...]
     sweep: Sweep | None = None
     merged: bool = False
 
     def runs(self) -> int:
         """Number of training runs."""
-        return self.seeds * sum(len(c.predictors) * len(c.tasks) for c in self.cells if not c.after)
+        return self.seeds * sum(len(c.predictors) * len(c.tasks) for c in self.variants if not c.after)
+
+    @property
+    def needs_detector(self) -> bool:
+        """Whether one of its tasks detects boxes or object labels."""
+        return any(task != "predcls" for variant in self.variants for task in variant.tasks)
 
     def narrowed(self, predictors: Sequence[str], tasks: Sequence[str]) -> Grid:
         """The grid with some of its predictors and tasks alone; an empty sequence keeps all.
 
         Raises:
-            HMLError: no cell has a predictor or task of that name, or none has both.
+            HMLError: no variant has a predictor or task of that name, or none has both.
         """
-        cells = self.cells
+        variants = self.variants
         for kind, wanted in (("predictors", predictors), ("tasks", tasks)):
-            present = sorted({name for cell in self.cells for name in getattr(cell, kind)})
+            present = sorted({name for variant in self.variants for name in getattr(variant, kind)})
             for name in wanted:
                 if name not in present:
                     raise HMLError(f"{self.name} has no {name!r} among its {kind}; it has {', '.join(present)}")
             if wanted:
-                cells = [replace(c, **{kind: tuple(n for n in getattr(c, kind) if n in wanted)}) for c in cells]
-        cells = tuple(cell for cell in cells if cell.predictors and cell.tasks)
-        if not cells:
-            raise HMLError(f"no cell of the grid {self.name} has one of these predictors and one of these tasks")
-        return replace(self, cells=cells)
+                variants = [replace(c, **{kind: tuple(n for n in getattr(c, kind) if n in wanted)}) for c in variants]
+        variants = tuple(variant for variant in variants if variant.predictors and variant.tasks)
+        if not variants:
+            raise HMLError(f"no variant of the grid {self.name} has one of these predictors and one of these tasks")
+        return replace(self, variants=variants)
 
 
 def override_text(value: Any) -> str:

@@ -14,14 +14,14 @@ import yaml
 from ..config import check_option_names, normalise_options
 from ..errors import HMLError
 from ..resources import config_root, embedded_root
-from .cells_catalog import PREDICTORS, TASKS
-from .grid import FAMILIES, Grid, GridCell, Sweep, override_text
+from .grid import FAMILIES, Grid, Sweep, Variant, override_text
+from .presets import PREDICTORS, TASKS
 
 #: What the grid itself decides; a file that set these would break the equal budgets or the folders.
 RESERVED = ("OUTPUT_DIR", "SOLVER.MAX_ITER", "SOLVER.SEED", "HML.SEED", "HML.STAGES.ITERATIONS", "DATASETS.TEST",
             "HML.TEST.TAU", "HML.TEST.PRIOR", "MODEL.WEIGHT", "HML.TREE.FILE")
 _KEYS = ("title", "iterations", "seeds", "predictors", "tasks", "set", "quick", "include", "axes", "sweep", "merged",
-         "cells")
+         "variants", "cells")
 
 
 def grid_folder() -> Path:
@@ -37,7 +37,7 @@ def load_grid(name: str, *, quick: bool = False) -> Grid:
     """A shipped grid by its name, or one's own by the path of its YAML file.
 
     Raises:
-        HMLError: no such grid, an unknown key, a wrong value, two cells of one name; each with the file's name.
+        HMLError: no such grid, an unknown key, a wrong value, two variants of one name; each with the file's name.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else grid_folder() / f"{name}.yaml"
     if not path.is_file():
@@ -62,6 +62,10 @@ class _Reader:
 
     def grid(self, name: str, content: Any) -> Grid:
         content = dict(self.mapping(content, _KEYS, "the file"))
+        if "cells" in content:  # the older name of this key
+            if "variants" in content:
+                self.refuse("it has both variants and cells, two names of one key; put all into variants")
+            content["variants"] = content.pop("cells")
         quick = self.mapping(content.pop("quick", {}), ("iterations", "predictors", "tasks", "leave_out"), "quick")
         left_out = self.texts(quick.get("leave_out", []), "leave_out")
         if self.quick:
@@ -71,43 +75,43 @@ class _Reader:
             "tasks": self.choices(content.get("tasks", ["predcls"]), TASKS, "tasks"),
         }
         common = self.settings(content.get("set", {}), "set")
-        cells = [cell for other in self.texts(content.get("include", []), "include")
-                 for cell in load_grid(other, quick=self.quick).cells]
-        own = [self.cell(c, shared, common) for c in [*self.list(content.get("cells", []), "cells"),
-                                                       *self.product(content.get("axes", []))]]
-        names = [cell.name for cell in own]
+        variants = [variant for other in self.texts(content.get("include", []), "include")
+                    for variant in load_grid(other, quick=self.quick).variants]
+        own = [self.variant(c, shared, common) for c in [*self.list(content.get("variants", []), "variants"),
+                                                          *self.product(content.get("axes", []))]]
+        names = [variant.name for variant in own]
         for label in left_out:
             self.one_of(label, names, "leave_out")
-        cells = self.distinct([*cells, *own])
+        variants = self.distinct([*variants, *own])
         if self.quick:
-            cells = [c for c in cells if c.name not in left_out and c.after not in left_out]
-        if not cells:
-            self.refuse("it has no cells; give cells, axes or include")
-        self.check_after(cells)
+            variants = [c for c in variants if c.name not in left_out and c.after not in left_out]
+        if not variants:
+            self.refuse("it has no variants; give variants, axes or include")
+        self.check_after(variants)
         return Grid(
             name=name,
             title=self.text(content.get("title", ""), "title"),
             iterations=self.whole(content.get("iterations", 900), "iterations"),
             seeds=1 if self.quick else self.whole(content.get("seeds", 3), "seeds"),
-            cells=tuple(cells),
+            variants=tuple(variants),
             sweep=self.sweep(content.get("sweep")),
             merged=bool(content.get("merged", False)),
         )
 
     def product(self, axes: Any) -> Iterator[dict[str, Any]]:
-        """Cells of all combinations: each axis maps a label to a part of a cell; empty labels are not shown."""
+        """Variants of all combinations: each axis maps a label to a part of a variant; empty labels are not shown."""
         parts = [list(self.mapping(axis, None, "axes").items()) for axis in self.list(axes, "axes")]
         for chosen in itertools.product(*parts) if parts else ():
-            cell: dict[str, Any] = {"name": ", ".join(str(label) for label, _ in chosen if label)}
+            variant: dict[str, Any] = {"name": ", ".join(str(label) for label, _ in chosen if label)}
             settings: dict[str, Any] = {}
             for label, part in chosen:
                 part = dict(self.mapping(part or {}, ("set", "tree", "layers", "shares", "family"), f"axes: {label}"))
                 settings.update(part.pop("set", {}))
-                cell.update(part)
-            yield {**cell, "set": settings}
+                variant.update(part)
+            yield {**variant, "set": settings}
 
-    def cell(self, content: Any, shared: Mapping[str, Any], common: Mapping[str, Any]) -> GridCell:
-        content = dict(self.mapping(content, [f.name for f in fields(GridCell)] + ["predictor", "task"], "a cell"))
+    def variant(self, content: Any, shared: Mapping[str, Any], common: Mapping[str, Any]) -> Variant:
+        content = dict(self.mapping(content, [f.name for f in fields(Variant)] + ["predictor", "task"], "a variant"))
         name = self.text(content.get("name"), "name")
         for one, several in (("predictor", "predictors"), ("task", "tasks")):
             if one in content:
@@ -115,10 +119,11 @@ class _Reader:
         own = self.settings(content.get("set", {}), name)
         tested = bool(content.get("after"))
         if tested and (own or "layers" in content or "tree" in content or "shares" in content):
-            self.refuse(f"the cell {name!r} comes after another and only tests it; leave out set, tree, layers, shares")
+            self.refuse(f"the variant {name!r} comes after another and only tests it; leave out set, tree, layers, "
+                        "shares")
         if tested != ("taus" in content):
-            self.refuse(f"the cell {name!r} has {'after' if tested else 'taus'} alone; after and taus go together")
-        cell = GridCell(
+            self.refuse(f"the variant {name!r} has {'after' if tested else 'taus'} alone; after and taus go together")
+        variant = Variant(
             name=name,
             family=self.one_of(content.get("family", "control" if tested else "ablation"), FAMILIES, "family"),
             set={} if tested else {**common, **own},
@@ -132,12 +137,13 @@ class _Reader:
             prior=self.one_of(content.get("prior", "foreground"), ("foreground", "all"), "prior"),
             x=None if content.get("x") is None else self.number(content["x"], "x"),
         )
-        if cell.shares and len(cell.shares) != cell.layers:
-            self.refuse(f"the cell {name!r} has {len(cell.shares)} shares for {cell.layers} layers; give one each")
-        if not cell.staged:  # HML's settings have no effect there: without them the run is shared between profiles
-            cell = replace(cell, set={k: v for k, v in cell.set.items() if not k.startswith("HML.")}
-                           | {"HML.ENABLED": False})
-        return cell
+        if variant.shares and len(variant.shares) != variant.layers:
+            self.refuse(f"the variant {name!r} has {len(variant.shares)} shares for {variant.layers} layers; give one "
+                        "each")
+        if not variant.staged:  # HML's settings have no effect there: without them the run is shared between profiles
+            variant = replace(variant, set={k: v for k, v in variant.set.items() if not k.startswith("HML.")}
+                              | {"HML.ENABLED": False})
+        return variant
 
     def settings(self, content: Any, where: str) -> dict[str, Any]:
         """Keys and values of a config, checked against those that exist."""
@@ -157,21 +163,21 @@ class _Reader:
             self.refuse(f"{where}: {error}")
         return content
 
-    def distinct(self, cells: Sequence[GridCell]) -> list[GridCell]:
-        kept: dict[str, GridCell] = {}
-        for cell in cells:
-            if kept.setdefault(cell.name, cell) != cell:
-                self.refuse(f"two different cells are called {cell.name!r}; rename one")
+    def distinct(self, variants: Sequence[Variant]) -> list[Variant]:
+        kept: dict[str, Variant] = {}
+        for variant in variants:
+            if kept.setdefault(variant.name, variant) != variant:
+                self.refuse(f"two different variants are called {variant.name!r}; rename one")
         return list(kept.values())
 
-    def check_after(self, cells: Sequence[GridCell]) -> None:
-        trained = {cell.name: cell for cell in cells if not cell.after}
-        for cell in cells:
-            if cell.after:
-                self.one_of(cell.after, list(trained), f"after of {cell.name!r}")
-                parent = trained[cell.after]
-                if not (set(cell.predictors) <= set(parent.predictors) and set(cell.tasks) <= set(parent.tasks)):
-                    self.refuse(f"the cell {cell.name!r} has a predictor or task that {parent.name!r} lacks")
+    def check_after(self, variants: Sequence[Variant]) -> None:
+        trained = {variant.name: variant for variant in variants if not variant.after}
+        for variant in variants:
+            if variant.after:
+                self.one_of(variant.after, list(trained), f"after of {variant.name!r}")
+                parent = trained[variant.after]
+                if not (set(variant.predictors) <= set(parent.predictors) and set(variant.tasks) <= set(parent.tasks)):
+                    self.refuse(f"the variant {variant.name!r} has a predictor or task that {parent.name!r} lacks")
 
     def sweep(self, content: Any) -> Sweep | None:
         if content is None:

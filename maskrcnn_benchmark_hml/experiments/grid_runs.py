@@ -1,4 +1,4 @@
-"""A grid's cells as runs: their overrides, their folders, and in which order they can run."""
+"""A grid's variants as runs: their overrides, their folders, and in which order they can run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ..run_folder import FINAL
 from ..training.stages import ONE_STAGE
 from ..training.trees import find_tree
 from .budget import equal_lengths, stage_lengths, stage_shares
-from .cell import TRAIN_SCRIPT, Cell
-from .cells_catalog import run_overrides
-from .grid import Grid, GridCell, override_text
+from .grid import Grid, Variant, override_text
 from .grid_file import grid_folder
+from .presets import run_overrides
+from .run import TRAIN_SCRIPT, Run, data_digest
 from .tree_choice import DataTrees, TreeChoice
 
 TEST_SCRIPT = "tools/relation_test_net.py"
@@ -36,10 +36,10 @@ class Options:
 
     Attributes:
         data: dataset folder. out: holds ``runs/`` and ``trees/``.
-        profile: HML's, for cells that do not choose one.
+        profile: HML's, for variants that do not choose one.
         split: evaluated part: ``test``, or ``val`` (cut from the training split) for choosing settings.
         iterations: of a one-stage run; ``budget`` (a key of BUDGETS) says what HML's stages get.
-        tree: of the HML runs, where neither the cell nor its profile has one.
+        tree: of the HML runs, where neither the variant nor its profile has one.
     """
 
     data: Path
@@ -51,6 +51,11 @@ class Options:
     budget: str = "equal"
     tree: TreeChoice = TreeChoice()
 
+    @property
+    def detector_folder(self) -> Path:
+        """Where the detector of this dataset is trained."""
+        return self.out / "detectors" / data_digest(self.data)
+
     @cached_property
     def trees(self) -> DataTrees:
         return DataTrees(self.tree, self.data, self.out / "trees")
@@ -58,41 +63,47 @@ class Options:
 
 @dataclass(frozen=True)
 class GridRun:
-    """One run of a cell: what it is in the table, and the process that makes it."""
+    """One run of a variant: what it is in the table, and the process that makes it."""
 
-    grid_cell: GridCell
+    variant: Variant
     predictor: str
     task: str
     seed: int
-    cell: Cell
+    run: Run
+
+    @property
+    def output(self) -> Path:
+        """The run's own folder."""
+        return self.run.output
 
     def results(self) -> list[tuple[float | None, Path]]:
         """(tau, folder of the results) of each of its rows; tau is None without logit adjustment."""
-        folder = self.cell.results()
-        if not self.grid_cell.after:
+        folder = self.run.results()
+        if not self.variant.after:
             return [(None, folder)]
-        return [(tau, folder / tau_folder(tau)) for tau in self.grid_cell.taus]
+        return [(tau, folder / tau_folder(tau)) for tau in self.variant.taus]
 
 
 def training_runs(grid: Grid, options: Options, detector: Path | None) -> list[GridRun]:
     """The runs that train, seed by seed, so that a whole grid of one seed is there early."""
     return [
-        GridRun(cell, predictor, task, seed, _training(cell, predictor, task, seed, options, detector))
+        GridRun(variant, predictor, task, seed, _training(variant, predictor, task, seed, options, detector))
         for seed in options.seeds
-        for cell in grid.cells if not cell.after
-        for predictor in cell.predictors
-        for task in cell.tasks
+        for variant in grid.variants if not variant.after
+        for predictor in variant.predictors
+        for task in variant.tasks
     ]
 
 
 def test_runs(grid: Grid, options: Options, trained: Sequence[GridRun]) -> list[GridRun]:
-    """The runs that test checkpoints of ``trained`` once more, for the cells that come after others."""
+    """The runs that test checkpoints of ``trained`` once more, for the variants that come after others."""
     runs = []
-    for cell in grid.cells:
-        for parent in trained if cell.after else ():
-            fits = parent.predictor in cell.predictors and parent.task in cell.tasks
-            if fits and parent.grid_cell.name == cell.after:
-                runs.append(GridRun(cell, parent.predictor, parent.task, parent.seed, _test(cell, parent, options)))
+    for variant in grid.variants:
+        for parent in trained if variant.after else ():
+            fits = parent.predictor in variant.predictors and parent.task in variant.tasks
+            if fits and parent.variant.name == variant.after:
+                test = _test(variant, parent, options)
+                runs.append(GridRun(variant, parent.predictor, parent.task, parent.seed, test))
     return runs
 
 
@@ -101,9 +112,9 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _training(
-    cell: GridCell, predictor: str, task: str, seed: int, options: Options, detector: Path | None
-) -> Cell:
-    lengths = run_lengths(cell, options)
+    variant: Variant, predictor: str, task: str, seed: int, options: Options, detector: Path | None
+) -> Run:
+    lengths = run_lengths(variant, options)
     total = sum(lengths)
     own = None if task == "predcls" else detector
     config, words = run_overrides(predictor, task, options.data, detector=own)
@@ -114,15 +125,15 @@ def _training(
                    "SOLVER.SCHEDULE.TYPE": "WarmupMultiStepLR", "SOLVER.STEPS": decays})
     if options.split != "test":
         chosen["DATASETS.TEST"] = f"('{_SPLITS[options.split]}',)"
-    if cell.staged:
-        profile = _profile(cell, options)
-        if len(lengths) != cell.layers:  # a control: one stage that trains for the sum of these
-            lengths = equal_lengths(total, _shares(cell, options))
+    if variant.staged:
+        profile = _profile(variant, options)
+        if len(lengths) != variant.layers:  # a control: one stage that trains for the sum of these
+            lengths = equal_lengths(total, _shares(variant, options))
         chosen.update({"HML.ENABLED": "True", "HML.PROFILE": profile,
                        "HML.STAGES.ITERATIONS": override_text(lengths)})
-        chosen.update(_tree(cell, profile, options))
-    chosen.update({key: override_text(value) for key, value in cell.set.items()})
-    return _placed(_title(cell.name, predictor, task), config, chosen, seed, options)
+        chosen.update(_tree(variant, profile, options))
+    chosen.update({key: override_text(value) for key, value in variant.set.items()})
+    return _placed(_title(variant.name, predictor, task), config, chosen, seed, options)
 
 
 def _title(name: str, predictor: str, task: str) -> str:
@@ -130,78 +141,78 @@ def _title(name: str, predictor: str, task: str) -> str:
     return name if usual else f"{name}, {predictor} {task}"
 
 
-def _profile(cell: GridCell, options: Options) -> str:
-    return str(cell.set.get("HML.PROFILE", options.profile))
+def _profile(variant: Variant, options: Options) -> str:
+    return str(variant.set.get("HML.PROFILE", options.profile))
 
 
-def _shares(cell: GridCell, options: Options) -> tuple[int, ...]:
-    return stage_shares(cell.layers, _profile(cell, options), cell.shares)
+def _shares(variant: Variant, options: Options) -> tuple[int, ...]:
+    return stage_shares(variant.layers, _profile(variant, options), variant.shares)
 
 
-def run_lengths(cell: GridCell, options: Options) -> tuple[int, ...]:
-    """Iterations of the stages of a cell's runs; the plain benchmark and the controls have one stage."""
-    if not cell.staged or cell.set.get("HML.CONTROL"):
+def run_lengths(variant: Variant, options: Options) -> tuple[int, ...]:
+    """Iterations of the stages of a variant's runs; the plain benchmark and the controls have one stage."""
+    if not variant.staged or variant.set.get("HML.CONTROL"):
         return (options.iterations,)
     try:
-        return stage_lengths(options.budget, options.iterations, _shares(cell, options))
+        return stage_lengths(options.budget, options.iterations, _shares(variant, options))
     except HMLError:
         raise HMLError(
-            f"{options.iterations} iterations are too few for the stages of {cell.name!r}; give more --iterations"
+            f"{options.iterations} iterations are too few for the stages of {variant.name!r}; give more --iterations"
         ) from None
 
 
-def _tree(cell: GridCell, profile: str, options: Options) -> dict[str, str]:
-    """Overrides for the cell's tree; nothing for the shipped one as it is, nor for a control, which needs none."""
+def _tree(variant: Variant, profile: str, options: Options) -> dict[str, str]:
+    """Overrides for the variant's tree; nothing for the shipped one as it is, nor for a control, which needs none."""
     trees = options.trees
-    if cell.set.get("HML.CONTROL") in ONE_STAGE and (options.tree.which or not trees.shipped):
+    if variant.set.get("HML.CONTROL") in ONE_STAGE and (options.tree.which or not trees.shipped):
         return {}
-    if cell.tree == "frequency":
-        if cell.layers not in RELEASED_BOUNDARIES:
-            raise HMLError(f"{cell.name!r}: the frequency tree has no {cell.layers} layers; give 2, 3 or 4")
-        edges = override_text(trees.released_boundaries(cell.layers))
-        return {"HML.TREE.BUILDER": "frequency", "HML.TREE.BOUNDARIES": edges, "HML.TREE.LAYERS": str(cell.layers)}
-    if cell.tree:
-        tree = _named_tree(cell, trees.names).with_layers(cell.layers)
+    if variant.tree == "frequency":
+        if variant.layers not in RELEASED_BOUNDARIES:
+            raise HMLError(f"{variant.name!r}: the frequency tree has no {variant.layers} layers; give 2, 3 or 4")
+        edges = override_text(trees.released_boundaries(variant.layers))
+        return {"HML.TREE.BUILDER": "frequency", "HML.TREE.BOUNDARIES": edges, "HML.TREE.LAYERS": str(variant.layers)}
+    if variant.tree:
+        tree = _named_tree(variant, trees.names).with_layers(variant.layers)
         return {"HML.TREE.FILE": str(trees.saved(tree))}
-    if any(key.startswith("HML.TREE.") for key in cell.set):
+    if any(key.startswith("HML.TREE.") for key in variant.set):
         return {}
-    return trees.overrides(cell.layers, profile)
+    return trees.overrides(variant.layers, profile)
 
 
 def check_trees(grid: Grid, options: Options) -> None:
-    """HMLError if the tree of a cell cannot be made; called before anything is trained."""
-    for cell in grid.cells:
-        if cell.staged and not cell.after:
-            _tree(cell, _profile(cell, options), options)
+    """HMLError if the tree of a variant cannot be made; called before anything is trained."""
+    for variant in grid.variants:
+        if variant.staged and not variant.after:
+            _tree(variant, _profile(variant, options), options)
 
 
-def _named_tree(cell: GridCell, names: Sequence[str]) -> PredicateTree:
-    tree = find_tree(grid_folder() / "trees", f"*_{cell.tree}.json", names)
+def _named_tree(variant: Variant, names: Sequence[str]) -> PredicateTree:
+    tree = find_tree(grid_folder() / "trees", f"*_{variant.tree}.json", names)
     if tree is None:
         raise HMLError(
-            f"{cell.name!r}: configs/experiments/trees has no tree {cell.tree!r} with this dataset's {len(names)} "
-            "predicates; leave the cell's tree out, or make one with hml tree"
+            f"{variant.name!r}: configs/experiments/trees has no tree {variant.tree!r} with this dataset's "
+            f"{len(names)} predicates; leave the variant's tree out, or make one with hml tree"
         )
     return tree
 
 
-def _test(cell: GridCell, parent: GridRun, options: Options) -> Cell:
-    chosen = dict(_pairs(parent.cell.overrides))
-    chosen.update({"HML.TEST.TAU": override_text(cell.taus), "HML.TEST.PRIOR": cell.prior,
-                   "MODEL.WEIGHT": str(parent.cell.output / CHECKPOINT)})
-    title = _title(cell.name, parent.predictor, parent.task)
-    return _placed(title, parent.cell.config_file, chosen, parent.seed, options, script=TEST_SCRIPT)
+def _test(variant: Variant, parent: GridRun, options: Options) -> Run:
+    chosen = dict(_pairs(parent.run.overrides))
+    chosen.update({"HML.TEST.TAU": override_text(variant.taus), "HML.TEST.PRIOR": variant.prior,
+                   "MODEL.WEIGHT": str(parent.output / CHECKPOINT)})
+    title = _title(variant.name, parent.predictor, parent.task)
+    return _placed(title, parent.run.config_file, chosen, parent.seed, options, script=TEST_SCRIPT)
 
 
 def _placed(
     name: str, config: Path, chosen: dict[str, str], seed: int, options: Options, *, script: str = TRAIN_SCRIPT
-) -> Cell:
-    """The cell in the folder of its settings: grids that hold the same run share it, other settings never meet."""
+) -> Run:
+    """The run, in the folder of its settings: grids that hold the same run share it, other settings never meet."""
     words = tuple(word for pair in chosen.items() for word in pair)
-    cell = Cell(f"{name}, seed {seed}", config, words, seed, options.data, options.out, script, options.split)
-    content: dict[str, Any] = {key: value for key, value in cell.settings().items() if key != "seed"}
+    run = Run(f"{name}, seed {seed}", config, words, seed, options.data, options.out, script, options.split)
+    content: dict[str, Any] = {key: value for key, value in run.settings().items() if key != "seed"}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
     there = sorted((options.out / "runs").glob(f"*-{digest}-seed{seed}"))
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
     folder = there[0] if there else options.out / "runs" / f"{slug}-{digest}-seed{seed}"
-    return Cell(cell.name, config, words, seed, options.data, folder, script, cell.split)
+    return Run(run.name, config, words, seed, options.data, folder, script, run.split)

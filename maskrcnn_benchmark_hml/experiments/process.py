@@ -2,70 +2,88 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-from .progress import split_stream
+from typing import Any
 
 
 def run_process(
     command: Sequence[str],
     path: Path,
     lock: int,
-    on_progress: Callable[[str], None] | None,
+    on_progress: Callable[[Mapping[str, Any]], None] | None,
     on_start: Callable[[subprocess.Popen], None] | None,
     threads: int | None,
 ) -> str | None:
     """Run a command to its end; its last words if it failed, else None.
 
     Args:
-        path: the log, to which it appends what the command prints, without progress bars.
+        path: the log, to which it appends what the command prints.
         lock: a file that stays open, and so locked, as long as the child lives.
-        on_progress, on_start, threads: as for :func:`.cell.run_cell`.
+        on_progress, on_start, threads: as for :func:`.run.perform`.
     """
-    # Without a width the child's bars are written in full; the parent fits them to its terminal.
-    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    env["HML_PROGRESS"] = "1"
-    if threads is not None:
-        env.setdefault("OMP_NUM_THREADS", str(threads))
     with open(path, "a", encoding="utf-8") as log:
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
         log_start = log.tell()
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.PIPE,
-            env=env,
-            pass_fds=(lock,),
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the child once to stop
-        )
-        said: list[str] = []
+        states, reported = os.pipe()
+        child = None
         try:
+            try:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=_environment(threads, reported),
+                    pass_fds=(lock, reported),
+                    start_new_session=True,  # Ctrl-C reaches this process alone, which asks the child once to stop
+                )
+            finally:
+                os.close(reported)
             if on_start is not None:
                 on_start(child)
-            for line, is_progress in split_stream(child.stderr):
-                if not is_progress:
-                    log.write(line + "\n")
-                    log.flush()
-                    said.append(line)
-                elif on_progress is not None:
-                    on_progress(line)
+            _follow(states, on_progress)
             code = child.wait()
         finally:
-            if child.poll() is None:
+            os.close(states)
+            if child is not None and child.poll() is None:
                 stop_process(child)
     if code == 0:
         return None
-    if not said:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            file.seek(log_start)
-            said = file.read().splitlines()
-    return last_words(said) or f"exit code {code}"
+    with open(path, encoding="utf-8", errors="replace") as file:
+        file.seek(log_start)
+        return last_words(file.read().splitlines()) or f"exit code {code}"
+
+
+def _environment(threads: int | None, reported: int) -> dict[str, str]:
+    env = {**os.environ, "HML_PROGRESS_FILE": f"/dev/fd/{reported}"}
+    if threads is not None:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
+    return env
+
+
+def _follow(states: int, on_progress: Callable[[Mapping[str, Any]], None] | None) -> None:
+    """Hand on the progress that the child reports, until it ends: JSON lines, as the bundled benchmark writes them."""
+    with open(states, encoding="utf-8", closefd=False) as lines:
+        for line in lines:
+            if on_progress is not None:
+                on_progress(json.loads(line))
+
+
+def interrupt_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, so that its children save their state."""
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
 
 
 def stop_process(child: subprocess.Popen) -> None:

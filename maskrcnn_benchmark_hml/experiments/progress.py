@@ -1,46 +1,18 @@
-"""What a cell's process shows of itself, and what a series of cells shows of that."""
+"""The progress of one run, from the bars of its process, and of a pool of runs."""
 
 from __future__ import annotations
 
 import heapq
-import re
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, TextIO
+from typing import Any, TextIO
 
-# A tqdm bar: "train:  35%|###   | 42/120 [00:12<00:23,  3.40it/s, loss_rel=1.2]"
-BAR = re.compile(
-    r"^\r?(?P<what>.*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*(?:,\s*[^,\]]*)?"
-    r"(?:,\s*(?P<terms>[^\]]*))?\]"
-)
 LIVE_INTERVAL = 0.2  # seconds between two drawings on a terminal
 PLAIN_INTERVAL = 20.0  # seconds between two reports where there is none
-
-
-def split_stream(stream: BinaryIO) -> Iterator[tuple[str, bool]]:
-    """Lines of a stream as they come, each with True if it is a state of a progress bar.
-
-    Bars end their states with a carriage return, everything else ends with a newline.
-    """
-    rest = b""
-    while block := stream.read1(1 << 16):
-        *parts, rest = re.split(rb"[\r\n]+", rest + block)
-        for part in parts:
-            line = part.decode("utf-8", "replace").rstrip()
-            if line:
-                yield line, BAR.match(line) is not None
-        # tqdm writes the return before a state, not after it: a whole state is shown without waiting for the next.
-        text = rest.decode("utf-8", "replace")
-        if BAR.match(text) and text.rstrip().endswith("]"):
-            yield text.rstrip(), True
-            rest = b""
-    line = rest.decode("utf-8", "replace").rstrip()
-    if line:
-        yield line, BAR.match(line) is not None
 
 
 def clock(seconds: float) -> str:
@@ -52,11 +24,11 @@ def clock(seconds: float) -> str:
 
 @dataclass
 class Position:
-    """How far a cell is, from the bars that its process shows. Times are those of time.monotonic.
+    """How far a run is, from the bars that its process reports. Times are those of time.monotonic.
 
     Attributes:
-        iterations: training iterations of the whole cell; the bars of several stages add up to it.
-        start: when the cell's process started.
+        iterations: training iterations of the whole run; the bars of several stages add up to it.
+        start: when the run's process started.
     """
 
     name: str
@@ -72,13 +44,10 @@ class Position:
     _bar_start: float = 0.0
     _first: tuple[float, float] | None = None
 
-    def update(self, line: str, now: float) -> None:
-        """Take one state of a bar; lines that are none are ignored."""
-        match = BAR.match(line)
-        if match is None:
-            return
+    def update(self, state: Mapping[str, Any], now: float) -> None:
+        """Take one state of a bar: what it counts, done, total, terms."""
         # A test's bar is named after its dataset; what counts here is the split at the end of that name.
-        what, done, total = match["what"].strip().rsplit("_", 1)[-1], int(match["done"]), int(match["total"])
+        what, done, total = state["what"].rsplit("_", 1)[-1], state["done"], state["total"]
         if (what, total) != (self.what, self.total) or done < self.done:
             self.what, self.total, self._bar_start = what, total, now
         if what == "train":
@@ -86,9 +55,9 @@ class Position:
             if total != self._train_total or done < self._train_done:
                 self._before += self._train_total
             self._train_done, self._train_total = done, total
-        self.done, self.terms = done, (match["terms"] or "").strip()
+        self.done, self.terms = done, state["terms"]
         if self._first is None and self.fraction > 0:
-            # A continued cell does not start at 0: its pace counts from the first state that was seen.
+            # A continued run does not start at 0: its pace counts from the first state that was seen.
             self._first = (now, self.fraction)
 
     @property
@@ -105,10 +74,10 @@ class Position:
         return self.trained / self.iterations
 
     def seconds_left(self, now: float, whole: float | None) -> float | None:
-        """Estimated seconds to the end of the cell; None while nothing is known.
+        """Estimated seconds to the end of the run; None while nothing is known.
 
         Args:
-            whole: seconds that other cells took.
+            whole: seconds that other runs took.
         """
         if self.fraction == 1.0 and not self.is_training:
             return (now - self._bar_start) * (self.total - self.done) / self.done if self.done else None
@@ -118,19 +87,19 @@ class Position:
         return None if whole is None else max(whole - (now - self.start), 0.0)
 
     def line(self) -> str:
-        """What is shown of the cell: its name, where it is, and the loss terms."""
+        """What is shown of the run: its name, where it is, and the loss terms."""
         at = f"train {self.trained}/{self.iterations}" if self.is_training else f"{self.what} {self.done}/{self.total}"
         return "  ".join(part for part in (self.name, at if self.what else "starting", self.terms) if part)
 
 
 @dataclass
-class SeriesProgress:
-    """The live picture of a series of cells: a line for each running one, and the time left.
+class PoolProgress:
+    """The live view of a pool of runs: a line for each running one, and the time left.
 
     On a terminal the lines are redrawn in place; elsewhere they are printed every 20 s. Safe to call from threads.
 
     Attributes:
-        to_run: cells that were not finished when the series began.
+        to_run: runs that were not finished when the pool started.
         jobs: how many run at a time.
         iterations: training iterations of each that does not say its own.
     """
@@ -149,21 +118,21 @@ class SeriesProgress:
         self._lock = threading.RLock()
 
     def begin(self, name: str, iterations: int | None = None) -> None:
-        """A cell's process starts; it will train for ``iterations``."""
+        """A run's process starts; it will train for ``iterations``."""
         with self._lock:
             self.running[name] = Position(name, iterations or self.iterations, time.monotonic())
 
-    def update(self, name: str, line: str) -> None:
-        """Take one state of a bar of a running cell."""
+    def update(self, name: str, state: Mapping[str, Any]) -> None:
+        """Take one state of a progress bar of a run."""
         with self._lock:
             now = time.monotonic()
-            self.running[name].update(line, now)
+            self.running[name].update(state, now)
             if now - self._drawn_at >= (LIVE_INTERVAL if self.live else PLAIN_INTERVAL):
                 self._drawn_at = now
                 self._draw(self.lines(now))
 
     def end(self, name: str, text: str) -> None:
-        """A cell is over: print a lasting line about it."""
+        """A run has ended: print a lasting line about it."""
         with self._lock:
             position = self.running.pop(name, None)
             if position is not None:
@@ -172,14 +141,14 @@ class SeriesProgress:
             print(text, file=self.stream, flush=True)
 
     def lines(self, now: float) -> list[str]:
-        """A line for each running cell, the time left at the end of the last one."""
+        """A line for each run in progress, the time left at the end of the last one."""
         lines = [position.line() for position in self.running.values()]
         left = self.seconds_left(now)
         done = f"{len(self.durations)} of {self.to_run} runs done"
         return [*lines, done if left is None else f"{done}, about {clock(left)} left"]
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimated seconds to the end of the series, or None while nothing is known."""
+        """Estimated seconds to the end of the last run, or None while nothing is known."""
         whole = sum(self.durations) / len(self.durations) if self.durations else None
         lefts = [position.seconds_left(now, whole) for position in self.running.values()]
         if None in lefts or not lefts:

@@ -20,8 +20,8 @@ from ..report.merging import merge_run, merged_rows
 from ..report.overview import TASK_NAMES
 from ..report.tables import RECALL_KEYS, mean_or_none, percent
 from ..run_folder import METRICS
-from .cell import CellResult
 from .grid_runs import GridRun
+from .run import RunResult
 
 MEAN_KEYS = tuple(f"Mean@{k}" for k in KS)
 _FURTHER = ("ng-R", "ng-mR", "zR", "A", "merged-R", "merged-mR")
@@ -49,7 +49,7 @@ class Row:
     @property
     def label(self) -> str:
         """Name of the table's line that the row belongs to; all of its seeds share it."""
-        name = self.run.grid_cell.name
+        name = self.run.variant.name
         return name if self.tau is None else f"{name}, tau {self.tau:g}"
 
     def value(self, key: str) -> float | None:
@@ -64,10 +64,11 @@ class Row:
 
     def columns(self) -> tuple[Any, ...]:
         run = self.run
-        cell = run.grid_cell
+        variant = run.variant
         return (
-            cell.name, cell.family, _digits(self.tau), run.predictor, run.task, run.cell.split, run.seed,
-            self.iterations, _digits(cell.x), self.metrics["images"], *(_digits(self.value(key)) for key in _METRICS),
+            variant.name, variant.family, _digits(self.tau), run.predictor, run.task, run.run.split, run.seed,
+            self.iterations, _digits(variant.x), self.metrics["images"],
+            *(_digits(self.value(key)) for key in _METRICS),
         )
 
 
@@ -88,19 +89,19 @@ def read_rows(run: GridRun, tree: PredicateTree | None) -> list[Row]:
     for tau, folder in run.results():
         path = folder / METRICS
         if not path.is_file():
-            raise HMLError(f"{path} is missing; remove the folder {run.cell.output} to run it anew")
+            raise HMLError(f"{path} is missing; remove the folder {run.output} to run it anew")
         merged = () if tree is None else tuple(merged_rows(merge_run(folder, tree)))
-        rows.append(Row(run, tau, run.cell.iterations, json.loads(path.read_text("utf-8")), merged))
+        rows.append(Row(run, tau, run.run.iterations, json.loads(path.read_text("utf-8")), merged))
     return rows
 
 
-def write_results(folder: Path, rows: Sequence[Row], results: Iterable[tuple[GridRun, CellResult]]) -> None:
+def write_results(folder: Path, rows: Sequence[Row], results: Iterable[tuple[GridRun, RunResult]]) -> None:
     """results.csv and times.csv; merged.csv too if there are merged recalls."""
     _write(folder / "results.csv", csv_text(COLUMNS, (row.columns() for row in rows)))
-    times = [(run.grid_cell.name, run.predictor, run.task, run.seed, f"{done.seconds:.2f}", run.cell.output)
+    times = [(run.variant.name, run.predictor, run.task, run.seed, f"{done.seconds:.2f}", run.output)
              for run, done in results]
     _write(folder / "times.csv", csv_text(TIME_COLUMNS, times))
-    merged = [(row.run.grid_cell.name, _digits(row.tau), row.run.predictor, row.run.task, row.run.seed, metric, name,
+    merged = [(row.run.variant.name, _digits(row.tau), row.run.predictor, row.run.task, row.run.seed, metric, name,
                k, _digits(value)) for row in rows for metric, name, k, value in row.merged]
     if merged:
         _write(folder / "merged.csv", csv_text(MERGED_COLUMNS, merged))
@@ -119,14 +120,14 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Ro
 
 
 def by_label(rows: Sequence[Row], order: Sequence[str]) -> dict[str, list[Row]]:
-    """A table's lines, each with its seeds, in the order of the grid's cells and then of tau."""
+    """A table's lines, each with its seeds, in the order of the grid's variants and then of tau."""
     lines = grouped(rows, lambda row: row.label)
     place = {name: at for at, name in enumerate(order)}
-    return dict(sorted(lines.items(), key=lambda kv: (place[kv[1][0].run.grid_cell.name], kv[1][0].tau or 0.0)))
+    return dict(sorted(lines.items(), key=lambda kv: (place[kv[1][0].run.variant.name], kv[1][0].tau or 0.0)))
 
 
 def recall_table(rows: Sequence[Row], order: Sequence[str], minutes: Mapping[str, Sequence[float]]) -> str:
-    """Markdown: one line per cell (and tau), percent, mean and standard deviation over seeds."""
+    """Markdown: one line per variant (and tau), percent, mean and standard deviation over seeds."""
     lines = []
     for label, seeds in by_label(rows, order).items():
         took = mean_or_none(list(minutes.get(label, ())))
@@ -137,7 +138,7 @@ def recall_table(rows: Sequence[Row], order: Sequence[str], minutes: Mapping[str
 
 
 def tasks_table(rows: Sequence[Row], order: Sequence[str]) -> str:
-    """Markdown: Mean@K over the tasks, each task's Mean@K averaged over seeds first, per predictor and cell."""
+    """Markdown: Mean@K over the tasks, each task's Mean@K averaged over seeds first, per predictor and variant."""
     lines = []
     for predictor, of_predictor in grouped(rows, lambda row: row.run.predictor).items():
         for label, seeds in by_label(of_predictor, order).items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
-from maskrcnn_benchmark_hml.experiments.cells_catalog import run_overrides
+from maskrcnn_benchmark_hml.experiments.presets import run_overrides
 
 from .warm_run import run_hml
 

@@ -13,14 +13,14 @@ import torch
 
 from maskrcnn_benchmark_hml.datasets.mini_vg import SMALLEST, make_mini_vg
 from maskrcnn_benchmark_hml.experiments.budget import stage_lengths, stage_shares
-from maskrcnn_benchmark_hml.experiments.cells_catalog import (
+from maskrcnn_benchmark_hml.experiments.grid import override_text
+from maskrcnn_benchmark_hml.experiments.presets import (
     DETECTOR_CONFIG,
     DETECTOR_SCRIPT,
     PREDICTORS,
     TASKS,
     run_overrides,
 )
-from maskrcnn_benchmark_hml.experiments.grid import override_text
 from maskrcnn_benchmark_hml.experiments.tree_choice import DataTrees, TreeChoice
 from maskrcnn_benchmark_hml.method.memory import StageMemory
 from maskrcnn_benchmark_hml.resources import config_file

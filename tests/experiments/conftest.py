@@ -1,4 +1,4 @@
-"""A cell whose process is a small stand-in for a training run: it shows bars, counts its starts and writes metrics."""
+"""A run with a small stand-in for a training: it reports progress, counts its starts and writes metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskrcnn_benchmark_hml.datasets.format import TRAIN, ImageRecord, Vocabulary, write_vg
-from maskrcnn_benchmark_hml.experiments.cell import Cell
+from maskrcnn_benchmark_hml.experiments.run import Run
 from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
 
 STUB = '''
@@ -23,11 +23,10 @@ print("a line of the log")
 if mode == "warns":
     print("2026-01-01 00:00:00,000 maskrcnn_benchmark.hml WARNING: HML: iteration 200: the head is dead")
 (out / "threads").write_text(os.environ.get("OMP_NUM_THREADS", ""))
-assert os.environ["HML_PROGRESS"] == "1"
+sys.stderr.write("a warning\\n")
 for done in (1, 5, 10):
-    sys.stderr.write(f"\\\\rtrain: {10 * done:3d}%|##   | {done}/10 [00:01<00:02,  3.40it/s, loss_rel=1.25]")
-    sys.stderr.flush()
-sys.stderr.write("\\\\n")
+    with open(os.environ["HML_PROGRESS_FILE"], "a") as file:
+        file.write(json.dumps({"what": "train", "done": done, "total": 10, "terms": "loss_rel=1.25"}) + "\\n")
 if mode == "user_error":
     sys.exit(sys.stderr.write("hml: error: HML.CR.WEIGHT is -1; give a number >= 0\\\\n") and 2)
 if mode == "crash":
@@ -54,8 +53,8 @@ if mode != "no_metrics":
 
 
 @dataclass(frozen=True)
-class StubCell(Cell):
-    """A cell that runs the stand-in; its first override is the stand-in's mode."""
+class StubRun(Run):
+    """A run that runs the stand-in; its first override is the stand-in's mode."""
 
     def command(self) -> list[str]:
         stub = self.config_file.parent / "stub.py"
@@ -74,8 +73,8 @@ def make_data(folder: Path, counts: tuple[int, ...] = (30, 20, 2)) -> Path:
 
 
 @pytest.fixture
-def make_cell(tmp_path):
-    """``make_cell(mode, *overrides, seed=0)`` -> StubCell below tmp_path."""
+def make_run(tmp_path):
+    """``make_run(mode, *overrides, seed=0)`` -> StubRun below tmp_path."""
     make_data(tmp_path / "data")
     (tmp_path / "stub.py").write_text(STUB)
     counts = {"on": 30, "of": 20, "parked on": 2}
@@ -83,8 +82,8 @@ def make_cell(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("DTYPE: float32\n")
 
-    def make(mode: str = "fine", *overrides: str, seed: int = 0) -> StubCell:
+    def make(mode: str = "fine", *overrides: str, seed: int = 0) -> StubRun:
         words = ("MODE", mode, *overrides)
-        return StubCell("stub", config, words, seed, tmp_path / "data", tmp_path / "out" / "stub")
+        return StubRun("stub", config, words, seed, tmp_path / "data", tmp_path / "out" / "stub")
 
     return make

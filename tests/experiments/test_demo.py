@@ -1,4 +1,4 @@
-"""hml demo: its cells are comparable, its summary is complete, its end tells what was measured and at what price."""
+"""hml demo: its runs are comparable, its summary is complete, its end tells what was measured and at what price."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import pytest
 
 from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.commands import demo as demo_command
 from maskrcnn_benchmark_hml.datasets import check
 from maskrcnn_benchmark_hml.datasets.mini_vg import vg150_vocabulary
 from maskrcnn_benchmark_hml.experiments import demo
-from maskrcnn_benchmark_hml.experiments.cell import Cell
+from maskrcnn_benchmark_hml.experiments.run import Run
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 from maskrcnn_benchmark_hml.resources import config_file
 
@@ -18,17 +19,16 @@ KEYS = ["R@20", "R@50", "R@100", "mR@20", "mR@50", "mR@100"]
 
 
 @pytest.fixture
-def stubbed(make_cell, monkeypatch, tmp_path):
+def stubbed(make_run, monkeypatch, tmp_path):
     """Replace the demo's processes by the stand-in; returns (arguments, modes by run, to be edited by the test)."""
-    stub = make_cell()
+    stub = make_run()
     modes = dict.fromkeys(demo.RUNS, "fine")
 
-    def command(cell: Cell) -> list[str]:
-        run = cell.output.name.split("-")[0]
-        words = ("MODE", modes[run])
-        return type(stub)(cell.name, stub.config_file, words, cell.seed, cell.data, cell.output).command()
+    def command(run: Run) -> list[str]:
+        words = ("MODE", modes[run.output.name.split("-")[0]])
+        return type(stub)(run.name, stub.config_file, words, run.seed, run.data, run.output).command()
 
-    monkeypatch.setattr(Cell, "command", command)
+    monkeypatch.setattr(Run, "command", command)
     monkeypatch.setattr(check, "check_vg", lambda folder: None)
     words = ["demo", "--data", str(stub.data), "--out", str(tmp_path / "demo"), "--config", str(stub.config_file)]
     return words, modes, tmp_path / "demo"
@@ -107,15 +107,15 @@ def test_bad_input(stubbed, capsys, extra, sentence):
     assert not out.exists()
 
 
-def settings(cells: list[Cell]) -> list[dict]:
-    return [cell.settings() for cell in cells]
+def settings(runs: list[Run]) -> list[dict]:
+    return [run.settings() for run in runs]
 
 
-def test_both_budgets(make_cell, tmp_path):
-    stub = make_cell()
+def test_both_budgets(make_run, tmp_path):
+    stub = make_run()
     common = {"seeds": (0, 1), "profile": "released", "iterations": 100}
-    paper = demo.Demo(stub.config_file, ("SOLVER.BASE_LR", "1"), stub.data, tmp_path, **common).cells()
-    equal = demo.Demo(stub.config_file, ("SOLVER.BASE_LR", "1"), stub.data, tmp_path, budget="equal", **common).cells()
+    paper = demo.Demo(stub.config_file, ("SOLVER.BASE_LR", "1"), stub.data, tmp_path, **common).runs()
+    equal = demo.Demo(stub.config_file, ("SOLVER.BASE_LR", "1"), stub.data, tmp_path, budget="equal", **common).runs()
     folders = ["baseline-seed0", "class_balanced-released-seed0", "hml-released-seed0"]
     assert [c.output.name for c in paper[:3]] == folders
     assert [c.seed for c in paper] == [0, 0, 0, 1, 1, 1]
@@ -132,10 +132,10 @@ def test_both_budgets(make_cell, tmp_path):
 def test_the_longest_run_starts_first(stubbed, monkeypatch):
     words, _, _ = stubbed
     order = []
-    run_cells = demo.run_cells
-    monkeypatch.setattr(demo, "run_cells", lambda cells, *rest: order.extend(cells) or run_cells(cells, *rest))
+    run_all = demo_command.run_all
+    monkeypatch.setattr(demo_command, "run_all", lambda runs, *rest: order.extend(runs) or run_all(runs, *rest))
     assert cli.main(words) == 0
-    assert [cell.name for cell in order] == ["HML", "baseline", "class-balanced"]
+    assert [run.name for run in order] == ["HML", "baseline", "class-balanced"]
 
 
 def test_every_profile_is_offered(capsys):
@@ -159,12 +159,12 @@ def vg_words(tmp_path):
 
 
 @pytest.mark.parametrize("layers, split", [(1, "(90,)"), (3, "(45,45,90,)"), (4, "(45,45,45,90,)")])
-def test_layers_change_the_hml_run_alone(make_cell, vg_words, tmp_path, layers, split):
-    def cells(number):
-        return demo.Demo(config, (), vg_words, tmp_path / "out", iterations=90, layers=number).cells()
+def test_layers_change_the_hml_run_alone(make_run, vg_words, tmp_path, layers, split):
+    def runs(number):
+        return demo.Demo(config, (), vg_words, tmp_path / "out", iterations=90, layers=number).runs()
 
-    config = make_cell().config_file
-    two, other = cells(2), cells(layers)
+    config = make_run().config_file
+    two, other = runs(2), runs(layers)
     assert two[:2] == other[:2] and two[2].output != other[2].output
     given = dict(zip(other[2].overrides[::2], other[2].overrides[1::2]))
     assert given["HML.STAGES.ITERATIONS"] == split and "HML.TREE.FILE" not in two[2].overrides
@@ -225,8 +225,8 @@ def test_mini_vg_is_made_once_and_passes_the_check(tmp_path):
     check.check_vg(folder)
 
 
-def test_wrong_data_is_refused_before_any_run(make_cell, tmp_path, capsys):
-    stub = make_cell()
+def test_wrong_data_is_refused_before_any_run(make_run, tmp_path, capsys):
+    stub = make_run()
     (stub.data / "VG-SGG-with-attri.h5").write_bytes(b"boxes")
     words = ["demo", "--data", str(stub.data), "--out", str(tmp_path / "demo")]
     assert cli.main(words) == 2

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.commands import experiment as experiment_command
 from maskrcnn_benchmark_hml.datasets import check
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
-from maskrcnn_benchmark_hml.experiments import experiment
-from maskrcnn_benchmark_hml.experiments.cell import Cell
 from maskrcnn_benchmark_hml.experiments.grid_file import grid_names
+from maskrcnn_benchmark_hml.experiments.run import Run
 
 from ..waiting import HUNG, until
 
@@ -47,22 +47,22 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def stubbed(make_cell, monkeypatch, tmp_path):
-    """Stand-ins for all processes; returns (words, modes by cell's name and seed, the results' folder)."""
-    stub = make_cell()
+def stubbed(make_run, monkeypatch, tmp_path):
+    """Stand-ins for all processes; returns (words, modes by run's name and seed, the results' folder)."""
+    stub = make_run()
     modes: dict[str, str] = {}
 
-    def command(cell: Cell) -> list[str]:
-        mode = modes.get(cell.name, "fine")
-        words = type(stub)("", stub.config_file, ("MODE", mode), cell.seed, cell.data, cell.output).command()
-        return [words[0], "-c", TAU_FOLDERS, *words[1:]] if "HML.TEST.TAU" in cell.overrides else words
+    def command(run: Run) -> list[str]:
+        mode = modes.get(run.name, "fine")
+        words = type(stub)("", stub.config_file, ("MODE", mode), run.seed, run.data, run.output).command()
+        return [words[0], "-c", TAU_FOLDERS, *words[1:]] if "HML.TEST.TAU" in run.overrides else words
 
-    monkeypatch.setattr(Cell, "command", command)
+    monkeypatch.setattr(Run, "command", command)
     monkeypatch.setattr(check, "check_vg", lambda folder: None)
     grid = tmp_path / "own.yaml"
     grid.write_text(yaml.safe_dump(GRID))
     # A test's settings hold the digest of its checkpoint, which the stand-in does not write.
-    monkeypatch.setattr("maskrcnn_benchmark_hml.experiments.cell.file_digest", lambda path: b"\0" * 32)
+    monkeypatch.setattr("maskrcnn_benchmark_hml.experiments.run.file_digest", lambda path: b"\0" * 32)
     words = ["experiment", str(grid), "--data", str(stub.data), "--out", str(tmp_path / "exp"), "--jobs", "2"]
     return words, modes, tmp_path / "exp" / "own-data-test"
 
@@ -91,11 +91,11 @@ def test_rows_tables_and_pictures(stubbed, capsys):
         "results.csv", "results.md", "sweep.png", "sweep.svg", "times.csv", "tradeoff.png", "tradeoff.svg"]
 
 
-def test_the_same_command_with_or_without_resume_runs_nothing_again(stubbed, capsys):
+def test_the_same_command_runs_nothing_again(stubbed, capsys):
     words, _, folder = stubbed
     assert cli.main(words) == 0
     before = {p: p.read_bytes() for p in folder.iterdir() if p.suffix != ".md"}
-    assert cli.main([*words, "--resume"]) == 0
+    assert cli.main(words) == 0
     assert capsys.readouterr().err.count("finished before, kept") == 6
     assert {p: p.read_bytes() for p in before} == before
     starts = [p.read_text() for p in (folder.parent / "runs").glob("*/starts")]
@@ -103,6 +103,23 @@ def test_the_same_command_with_or_without_resume_runs_nothing_again(stubbed, cap
     assert cli.main([*words, "--seeds", "3"]) == 0  # one more seed: only its runs are made
     assert len(list((folder.parent / "runs").iterdir())) == 9
     assert len(rows(folder)) == 12
+
+
+def test_what_a_grid_costs_is_printed_before_it_starts(stubbed, capsys):
+    words, modes, _ = stubbed
+    modes["HML, seed 1"] = "crash"
+    assert cli.main([*words, "--jobs", "1"]) == 1
+    error = capsys.readouterr().err
+    line = ("Cost: 4 runs to train, 0 of them finished; 40 iterations left; 2 tests of trained checkpoints; "
+            "the estimated time is shown after the first iterations.")
+    assert line in error and error.index("Cost:") < error.index("[1/4]")
+    assert cli.main([*words, "--seeds", "3"]) == 1
+    error = capsys.readouterr().err
+    assert "Cost: 6 runs to train, 3 of them finished; 30 iterations left; 3 tests of trained checkpoints" in error
+    assert "checkpoints; about 0:0" in error and "(2 at a time, from the times of finished runs)" in error
+    modes.clear()
+    assert cli.main(words) == 0 and cli.main(words) == 0
+    assert "4 of them finished; 0 iterations left; 2 tests of trained checkpoints; no" in capsys.readouterr().err
 
 
 def test_a_failed_run_is_told_and_stops_no_other(stubbed, capsys):
@@ -172,13 +189,14 @@ def test_the_list_names_every_grid(capsys, words):
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
     assert all(f"\n{name} " in printed for name in grid_names()) and " 81 " in printed
+    assert "in total" in printed and " 162,000" in printed  # table1: 81 runs of 2000 iterations
 
 
 def test_a_command_is_repeated_by_what_decides_the_results():
     parser = cli.build_parser("experiment")
     words = ["experiment", "table2", "--data", "VRD", "--seeds", "1", "--tasks", "sgcls,sgdet", "--split", "val",
              "--profile", "released"]
-    assert experiment._words(parser.parse_args([*words, "--quick", "--jobs", "2", "--resume"])) == [*words, "--quick"]
+    assert experiment_command._words(parser.parse_args([*words, "--quick", "--jobs", "2"])) == [*words, "--quick"]
 
 
 # -- the real thing ---------------------------------------------------------------------------------------------------

@@ -115,11 +115,12 @@ def test_pairs_are_told_apart_by_both_boxes(flip):
     pairs = [pair[::-1] for pair in pairs] if flip else pairs
     d.relationships = [np.array([(*pair, 3) for pair in pairs]), *d.relationships[1:]]
     d.gt_boxes = [np.zeros((7, 4)), *d.gt_boxes[1:]]
-    for name in data._PER_IMAGE:
+    for name in ("relationships", "gt_boxes", "gt_classes", "gt_attributes", "filenames", "img_info", "idx_list"):
         setattr(d, name, getattr(d, name)[:1])
-    kept = data.apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
+    d.id_to_img_map = {0: 0}
+    kept = apply_stage(d, stage(), CLASSES, hml(), pairs_per_image=100, positive_fraction=0.25)
     assert kept.counts[0] == 7 * 6 - 5
-    assert data.apply_stage(d, stage(), CLASSES, hml(), 8, 1.0).counts[0] == 8 - 5
+    assert apply_stage(d, stage(), CLASSES, hml(), 8, 1.0).counts[0] == 8 - 5
 
 
 def test_the_largest_object_box_does_not_run_into_the_next_subject():

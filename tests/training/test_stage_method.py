@@ -123,16 +123,16 @@ def test_a_dead_head_is_named_while_it_trains(caplog):
     assert "SOLVER.GRAD_NORM_CLIP" in warned
 
 
-def bad_steps_stage() -> tuple[HML, nn.Module]:
+def bad_steps_stage() -> tuple[StageMethod, nn.Module]:
     head = nn.Module()
     head.predictor = nn.Linear(3, 2, bias=False)
-    hml = HML(add_hml_config(CfgNode()).HML, stage(index=1), None)
+    hml = StageMethod(add_hml_config(CfgNode()).HML, stage(index=1), None)
     hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), False)
     hml.on_parameters(head)
     return hml, head
 
 
-def one_step(hml: HML, head: nn.Module, kind: str) -> None:
+def one_step(hml: StageMethod, head: nn.Module, kind: str) -> None:
     """One training step that is ``good``, has a bad gradient in the head (``nan``) or elsewhere (``skipped``)."""
     head.predictor.weight.grad = torch.full((2, 3), torch.nan if kind == "nan" else 1.0)
     assert hml.on_gradients() == (kind != "nan")

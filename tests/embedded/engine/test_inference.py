@@ -127,17 +127,20 @@ def test_scene_graphs_of_own_pictures(tmp_path):
     assert graph["rel_scores"] == pytest.approx([0.7, 0.05])
 
 
-def test_bar_only_with_a_terminal_or_on_request(monkeypatch):
-    monkeypatch.delenv("HML_PROGRESS", raising=False)
-    assert progress.bar_disabled() is None
-    monkeypatch.setenv("HML_PROGRESS", "1")
-    assert progress.bar_disabled() is False
+def test_bar_only_with_a_terminal_or_reported_to_a_file(monkeypatch, tmp_path):
+    monkeypatch.delenv("HML_PROGRESS_FILE", raising=False)
+    assert list(progress.progress_bar(range(3), desc="test")) == [0, 1, 2]
+    assert progress.progress_bar(range(3)).disable
+    monkeypatch.setenv("HML_PROGRESS_FILE", str(tmp_path / "states"))
+    assert list(progress.progress_bar(range(3), desc="test", leave=False, mininterval=0)) == [0, 1, 2]
+    states = [json.loads(line) for line in (tmp_path / "states").read_text().splitlines()]
+    assert states[0] == {"what": "test", "done": 0, "total": 3, "terms": ""} and states[-1]["done"] == 3
     monkeypatch.setattr(progress, "is_main_process", lambda: False)
-    assert progress.bar_disabled() is True
+    assert progress.progress_bar(range(3)).disable
 
 
-def test_training_log_lines_and_bar(monkeypatch, caplog, capfd):
-    monkeypatch.setenv("HML_PROGRESS", "1")
+def test_training_log_lines_and_reported_states(monkeypatch, caplog, capfd, tmp_path):
+    monkeypatch.setenv("HML_PROGRESS_FILE", str(tmp_path / "states"))
     log = progress.TrainingLog(LOG, max_iter=20, start_iter=10)
     with caplog.at_level(logging.INFO), log.running():
         for iteration in range(11, 21):
@@ -147,8 +150,14 @@ def test_training_log_lines_and_bar(monkeypatch, caplog, capfd):
     lines = [r.getMessage() for r in caplog.records if "iter:" in r.getMessage()]
     assert [line.split("iter: ")[1].split()[0] for line in lines] == ["12", "14", "16", "18", "20"]
     assert "loss_rel: 2.0000 (2.0000)" in lines[-1] and "lr: 0.012000" in lines[-1]
-    shown = capfd.readouterr().err
-    assert "20/20" in shown and "rel=2.000" in shown
+    states = [json.loads(line) for line in (tmp_path / "states").read_text().splitlines()]
+    assert [states[0]["done"], *(states[-1][key] for key in ("what", "done", "total"))] == [10, "train", 20, 20]
+    assert "rel=2.000" in states[-1]["terms"] and "20/20" not in capfd.readouterr().err
+
+
+def test_a_progress_file_that_cannot_be_written_ends_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("HML_PROGRESS_FILE", str(tmp_path / "missing" / "states"))
+    assert list(progress.progress_bar(range(3), desc="test")) == [0, 1, 2]
 
 
 def test_scores_that_are_nan_are_refused(tmp_path):

@@ -12,7 +12,7 @@ import torch
 
 from maskrcnn_benchmark_hml.datasets.mini_vg import make_mini_vg
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.experiments.cells_catalog import run_overrides
+from maskrcnn_benchmark_hml.experiments.presets import run_overrides
 from maskrcnn_benchmark_hml.resources import config_file
 
 _spec = importlib.util.spec_from_file_location("small_run", Path(__file__).with_name("small_run.py"))

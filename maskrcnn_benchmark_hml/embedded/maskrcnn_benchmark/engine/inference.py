@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate, start_evaluation
-from maskrcnn_benchmark.engine.progress import bar_disabled
+from maskrcnn_benchmark.engine.progress import progress_bar
 from maskrcnn_benchmark.utils.comm import gather, get_world_size, is_main_process
 from maskrcnn_benchmark.utils.timer import Timer, get_time_str
-from tqdm import tqdm
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
@@ -36,9 +35,7 @@ def compute_on_dataset(
         HMLError: a score is NaN or infinite.
     """
     model.eval()
-    for images, targets, image_ids in tqdm(
-        data_loader, desc=label, unit="batch", disable=bar_disabled(), leave=False, dynamic_ncols=True
-    ):
+    for images, targets, image_ids in progress_bar(data_loader, desc=label, unit="batch", leave=False):
         with torch.no_grad():
             timer.tic()
             output = model(images.to(device), [target.to(device) for target in targets])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import io
+import json
 import logging
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
 import torch
 from maskrcnn_benchmark.utils.comm import is_main_process
@@ -17,12 +20,25 @@ from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+PROGRESS_FILE = "HML_PROGRESS_FILE"
 
-def bar_disabled() -> bool | None:
-    """tqdm's ``disable``: no bar without a terminal (None) unless HML_PROGRESS=1; main process only."""
-    if not is_main_process():
+
+class ReportedBar(tqdm):
+    """A bar that is not drawn: its states go to the file that HML_PROGRESS_FILE names, as JSON lines."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        if msg != "":  # an empty one wipes the bar
+            state = {"what": self.desc.rstrip(": "), "done": self.n, "total": self.total, "terms": self.postfix or ""}
+            with suppress(OSError), open(os.environ[PROGRESS_FILE], "a", encoding="utf-8") as file:
+                file.write(json.dumps(state) + "\n")
         return True
-    return False if os.environ.get("HML_PROGRESS") == "1" else None
+
+
+def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
+    """A tqdm bar of the main process: drawn on a terminal, or reported to a file if HML_PROGRESS_FILE names one."""
+    if is_main_process() and os.environ.get(PROGRESS_FILE):
+        return ReportedBar(iterable, file=io.StringIO(), **options)
+    return tqdm(iterable, disable=None if is_main_process() else True, dynamic_ncols=True, **options)
 
 
 def peak_memory_mb() -> float:
@@ -54,12 +70,10 @@ class TrainingLog:
     @contextmanager
     def running(self) -> Iterator[TrainingLog]:
         """Shows the bar; log lines written meanwhile appear above it."""
-        bar = tqdm(
-            total=self.max_iter, initial=self.start_iter, desc="train", unit="it", disable=bar_disabled(),
-            dynamic_ncols=True,
-        )
+        bar = progress_bar(total=self.max_iter, initial=self.start_iter, desc="train", unit="it")
         # The redirection adds a console handler to a logger without one, so it is used only with a bar to keep clear.
-        with bar, nullcontext() if bar.disable else logging_redirect_tqdm([self.logger]):
+        drawn = not bar.disable and not isinstance(bar, ReportedBar)
+        with bar, nullcontext() if not drawn else logging_redirect_tqdm([self.logger]):
             self._bar = bar
             self.restart_clock()
             yield self

@@ -1,6 +1,6 @@
-"""One cell of an experiment: a normal ``hml run`` in a subprocess and in a folder of its own.
+"""One run of an experiment: a normal ``hml run`` in a subprocess and in a folder of its own.
 
-A cell that has finished with the same settings is not run again, one that was interrupted is continued by the same
+A run that has finished with the same settings is not run again, one that was interrupted is continued by the same
 command, and a folder that holds a run with other settings is never touched.
 """
 
@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ from .. import __version__
 from ..errors import HMLError
 from ..files import file_digest, inherited_lock, write_json
 from ..resources import config_file
-from ..run_folder import CELL_LOCK, FINAL, METRICS, RunFolder
-from ..run_folder import CELL_LOG as LOG
-from ..run_folder import CELL_RECORD as RECORD
+from ..run_folder import FINAL, METRICS, RUN_LOCK, RunFolder
+from ..run_folder import RUN_LOG as LOG
+from ..run_folder import RUN_RECORD as RECORD
 from .process import last_warning, run_process
 
 TRAIN_SCRIPT = "tools/relation_train_net.py"
@@ -31,12 +31,12 @@ TRAIN_SCRIPT = "tools/relation_train_net.py"
 FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.WEIGHT", "HML.TREE.FILE")
 
 
-class CellFailed(RuntimeError):
-    """A cell's process ended with an error; the message holds its last words and where its log is."""
+class RunFailed(RuntimeError):
+    """A run's process ended with an error; the message holds its last words and where its log is."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """What to run and where.
 
     Attributes:
@@ -45,9 +45,9 @@ class Cell:
         overrides: flat ``KEY, VALUE, KEY, VALUE`` words put after the config file.
         seed: seeds the whole run (SOLVER.SEED for the plain benchmark, HML.SEED under HML).
         data: dataset folder in the VG format.
-        output: the cell's own folder (OUTPUT_DIR).
+        output: the run's own folder (OUTPUT_DIR).
         script: the benchmark script that trains and then tests.
-        split: whose results are the cell's: ``test`` or ``val``.
+        split: whose results are the run's: ``test`` or ``val``.
     """
 
     name: str
@@ -108,10 +108,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellResult:
-    """A finished cell: its metrics, its running time in seconds over all sittings, and whether it was there already."""
+class RunResult:
+    """A finished run: its metrics, its running time in seconds over all sittings, and whether it was there already."""
 
-    cell: Cell
+    run: Run
     metrics: dict[str, Any]
     seconds: float
     skipped: bool
@@ -128,13 +128,13 @@ def data_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_cell(cell: Cell) -> bool:
-    """Look at the cell's folder without changing it; True if the cell has finished.
+def check_run(run: Run) -> bool:
+    """Look at the run's folder without changing it; True if the run has finished.
 
     Raises:
         HMLError: the folder holds a run with other settings (names the first one that differs).
     """
-    wanted, record = cell.settings(), _read_record(cell)
+    wanted, record = run.settings(), read_record(run)
     if record is None:
         return False
     present = record["settings"]
@@ -142,82 +142,87 @@ def check_cell(cell: Cell) -> bool:
         if wanted.get(key) != present.get(key):
             there, here = present.get(key, "not set"), wanted.get(key, "not set")
             raise HMLError(
-                f"{cell.output} holds a run with other settings ({key}: {there} there, {here} asked for); "
+                f"{run.output} holds a run with other settings ({key}: {there} there, {here} asked for); "
                 "choose another output folder or remove that one"
             )
-    return bool(record["finished"]) and cell.metrics() is not None
+    return bool(record["finished"]) and run.metrics() is not None
 
 
-def run_cell(
-    cell: Cell,
-    on_progress: Callable[[str], None] | None = None,
+def perform(
+    run: Run,
+    on_progress: Callable[[Mapping[str, Any]], None] | None = None,
     on_start: Callable[[subprocess.Popen], None] | None = None,
     threads: int | None = None,
-) -> CellResult:
-    """Run the cell unless it has finished, and return its metrics.
+) -> RunResult:
+    """Start the run unless it has finished, and return its result.
 
     Args:
-        on_progress: called with each line of the child's progress bars.
+        on_progress: called with each state of the child's progress: what, done, total, terms.
         on_start: called with the child process, for a caller that may have to stop it.
         threads: CPU threads of the child, unless OMP_NUM_THREADS says so already; None leaves it to torch.
 
     Raises:
-        HMLError: the folder belongs to other settings, or another process is running this cell now.
-        CellFailed: the process ended with an error, or without writing its metrics.
+        HMLError: the folder belongs to other settings, or another process is running this run now.
+        RunFailed: the process ended with an error, or without writing its metrics.
     """
-    if check_cell(cell):
-        return CellResult(cell, cell.metrics(), _read_record(cell)["seconds"], skipped=True)
-    cell.output.mkdir(parents=True, exist_ok=True)
-    with _exclusive(cell) as lock:
-        before = (_read_record(cell) or {"seconds": 0.0})["seconds"]
-        _write_record(cell, before, finished=False)
+    if check_run(run):
+        return RunResult(run, run.metrics(), read_record(run)["seconds"], skipped=True)
+    run.output.mkdir(parents=True, exist_ok=True)
+    with _exclusive(run) as lock:
+        before = (read_record(run) or {"seconds": 0.0})["seconds"]
+        _write_record(run, before, finished=False)
         start = time.monotonic()
         try:
-            failure = run_process(cell.command(), cell.output / LOG, lock, on_progress, on_start, threads)
+            failure = run_process(run.command(), run.output / LOG, lock, on_progress, on_start, threads)
         finally:
             seconds = before + time.monotonic() - start
-            _write_record(cell, seconds, finished=False)
-        metrics = cell.metrics()
+            _write_record(run, seconds, finished=False)
+        metrics = run.metrics()
         if failure is None and metrics is None:
-            failure = f"it ended without writing inference/*_{cell.split}/metrics.json"
+            failure = f"it ended without writing inference/*_{run.split}/{METRICS}"
         if failure is not None:
-            raise CellFailed(f"the run {cell.name!r} failed: {failure} (full log: {cell.output / LOG})")
-        _write_record(cell, seconds, finished=True)
-        _drop_steps_on_the_way(cell)
-    return CellResult(cell, metrics, seconds, skipped=False)
+            raise RunFailed(f"the run {run.name!r} failed: {failure} (full log: {run.output / LOG})")
+        _write_record(run, seconds, finished=True)
+        _drop_steps_on_the_way(run)
+    return RunResult(run, metrics, seconds, skipped=False)
 
 
-def _drop_steps_on_the_way(cell: Cell) -> None:
+def _drop_steps_on_the_way(run: Run) -> None:
     """A finished run keeps each stage's final checkpoint; those before it served only to continue it."""
-    for folder in RunFolder(cell.output).training_folders():
+    for folder in RunFolder(run.output).training_folders():
         if (folder / f"{FINAL}.pth").is_file():
             for path in folder.glob("model_[0-9]*"):
                 path.unlink()
 
 
 @contextmanager
-def _exclusive(cell: Cell) -> Iterator[int]:
-    """Hold the cell's lock. The child inherits it, so it is held as long as either process lives."""
+def _exclusive(run: Run) -> Iterator[int]:
+    """Hold the run's lock. The child inherits it, so it is held as long as either process lives."""
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(inherited_lock(cell.output / CELL_LOCK))
+            handle = stack.enter_context(inherited_lock(run.output / RUN_LOCK))
         except BlockingIOError:
-            raise HMLError(f"another process is running in {cell.output}; wait for it or end it") from None
+            raise HMLError(f"another process is running in {run.output}; wait for it or end it") from None
         yield handle
 
 
-def _read_record(cell: Cell) -> dict[str, Any] | None:
-    path = cell.output / RECORD
+def read_record(run: Run) -> dict[str, Any] | None:
+    """Settings, seconds and state of a run that has begun; None for one that has not.
+
+    Raises:
+        HMLError: the record is damaged.
+    """
+    path = run.output / RECORD
     if not path.is_file():
         return None
     try:
         record = json.loads(path.read_text("utf-8"))
         record["settings"], record["finished"], record["seconds"]  # noqa: B018  (a KeyError here is a torn record)
     except (ValueError, KeyError, TypeError):
-        raise HMLError(f"{path} cannot be read; remove the folder {cell.output} to run it anew") from None
+        raise HMLError(f"{path} cannot be read; remove the folder {run.output} to run it anew") from None
     return record
 
 
-def _write_record(cell: Cell, seconds: float, *, finished: bool) -> None:
-    content = {"name": cell.name, "settings": cell.settings(), "seconds": round(seconds, 2), "finished": finished}
-    write_json(cell.output / RECORD, content, "run's record", indent=1)
+def _write_record(run: Run, seconds: float, *, finished: bool) -> None:
+    content = {"name": run.name, "settings": run.settings(), "seconds": round(seconds, 2), "finished": finished}
+    write_json(run.output / RECORD, content, "run's record", indent=1)

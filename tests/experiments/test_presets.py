@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.experiments import cells_catalog as catalog
+from maskrcnn_benchmark_hml.experiments import presets as catalog
 from maskrcnn_benchmark_hml.resources import config_file
 
 HEAD = "MODEL.ROI_RELATION_HEAD."
@@ -18,8 +18,8 @@ def pairs(words):
 
 @pytest.mark.parametrize("task", catalog.TASKS)
 @pytest.mark.parametrize("predictor", catalog.PREDICTORS)
-def test_each_cell_says_what_differs(make_cell, tmp_path, predictor, task):
-    data = make_cell().data
+def test_each_run_says_what_differs(make_run, tmp_path, predictor, task):
+    data = make_run().data
     config, words = catalog.run_overrides(predictor, task, data, detector=tmp_path / "d.pth")
     given = pairs(words)
     assert config.is_file() and len(given) * 2 == len(words)
@@ -30,8 +30,8 @@ def test_each_cell_says_what_differs(make_cell, tmp_path, predictor, task):
     assert given[HEAD + "NUM_CLASSES"] == "4" and given["MODEL.ROI_BOX_HEAD.NUM_CLASSES"] == "3"
 
 
-def test_only_predcls_does_without_a_detector(make_cell):
-    data = make_cell().data
+def test_only_predcls_does_without_a_detector(make_run):
+    data = make_run().data
     _, words = catalog.run_overrides("motifs", "predcls", data)
     assert not {"MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.RESNETS.BACKBONE_OUT_CHANNELS"} & set(words)
     for task in ("sgcls", "sgdet"):
@@ -43,12 +43,12 @@ def test_only_predcls_does_without_a_detector(make_cell):
         catalog.run_overrides("motifs", "all", data)
 
 
-def test_the_relation_run_has_the_network_of_the_detector(make_cell, tmp_path):
+def test_the_relation_run_has_the_network_of_the_detector(make_run, tmp_path):
     """Every key that shapes a weight or decides where a box's features come from."""
     relation, detector = (
         yaml.safe_load(config_file(name).read_text()) for name in (catalog.RELATION_CONFIG, catalog.DETECTOR_CONFIG)
     )
-    _, words = catalog.run_overrides("motifs", "sgdet", make_cell().data, detector=tmp_path)
+    _, words = catalog.run_overrides("motifs", "sgdet", make_run().data, detector=tmp_path)
     for key, value in pairs(words).items():
         if key.startswith(("MODEL.RESNETS", "MODEL.ROI_BOX_HEAD.POOLER")):
             *path, leaf = key.split(".")

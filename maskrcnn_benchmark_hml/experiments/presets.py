@@ -1,4 +1,4 @@
-"""Predictor, task and layers -> config file and overrides: what makes one small run differ from another.
+"""Predictor and task -> config file and overrides. A new predictor needs an entry in PREDICTORS and one in TITLES.
 
 There is one base config, ``configs/demo/relation.yaml`` (MOTIFS, PredCls); everything else is that file and a few keys.
 """
@@ -31,6 +31,8 @@ PREDICTORS: dict[str, tuple[str, ...]] = {
     "vctree": (f"{_HEAD}.PREDICTOR", "VCTreePredictor"),
     "transformer": (f"{_HEAD}.PREDICTOR", "TransformerPredictor", "SOLVER.BASE_LR", "0.003"),
 }
+#: Their names in texts.
+TITLES = {"motifs": "MOTIFS", "vctree": "VCTree", "transformer": "Transformer"}
 TASKS: dict[str, tuple[str, ...]] = {
     "predcls": (f"{_HEAD}.USE_GT_BOX", "True", f"{_HEAD}.USE_GT_OBJECT_LABEL", "True"),
     "sgcls": (f"{_HEAD}.USE_GT_BOX", "True", f"{_HEAD}.USE_GT_OBJECT_LABEL", "False"),

@@ -93,3 +93,12 @@ def test_figure_of_the_method_is_that_of_its_script(tmp_path):
     words = re.compile(r"<!-- (.*?) -->")
     drawn, shipped = ((folder / "method.svg").read_text("utf-8") for folder in (tmp_path, REPO / "docs" / "figures"))
     assert not done.returncode and words.findall(drawn) == words.findall(shipped)
+
+
+def test_hosted_tests_use_the_oldest_versions_that_setup_allows():
+    setup, hosted = (REPO / "setup.py").read_text("utf-8"), (REPO / ".github/workflows/ci.yml").read_text("utf-8")
+    python, torch, vision = (re.search(pattern, setup)[1] for pattern in (
+        r'python_requires=">=([\d.]+)"', r'"torch>=([\d.]+)"', r'"torchvision>=([\d.]+)"'))
+    assert f'python: "{python}", torch: "torch=={torch}.* torchvision=={vision}.*' in hosted
+    targets = set(re.findall(r"run: make ([\w-]+)", hosted))
+    assert {"test", "lint", "docs"} <= targets <= set(re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.M))

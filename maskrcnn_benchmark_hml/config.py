@@ -135,7 +135,7 @@ KEYS: tuple[Key, ...] = tuple(
         ("CR.CLASSES", "old", _one_of("old", "all"), "classes compared: background + earlier stages', or all"),
         ("CR.REDUCTION", "mean", _one_of("mean", "released"), "mean over pairs, or the released code's sum / (2 C)"),
         # -- Fisher, importance and MR, eq. 6-12
-        ("MR.WEIGHT", 0.5, _number(0), "weight of MR: lambda of eq. 3"),
+        ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3"),
         ("MR.MODE", "paper", _one_of("paper", "released", "mean_one", "l2"), "weight of a parameter in MR. "
          "'paper': F + Omega; 'released': the released code's normalisation; 'mean_one': F + Omega divided by its "
          "mean; 'l2': 1 for every parameter (a control: plain L2 to theta*). Under 'paper' and 'mean_one' a parameter "

@@ -14,7 +14,7 @@ PARALLEL := -n auto --dist worksteal
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      train and test a baseline, an ablation baseline and HML on a small synthetic data set (minutes)"
+	@echo "make demo      train and test a baseline, the class-balanced loss alone, and HML on synthetic data (minutes)"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, all of them"
 	@echo "make test-isa  the tests that depend on the processor's instruction set, run as on one without AVX"

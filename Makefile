@@ -5,19 +5,21 @@ SYSTEM_TORCH ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 ARGS   ?=
 # A process of tests for each usable core (tests/conftest.py); a later -n in ARGS wins.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo test test-all test-isa lint clean
+.PHONY: help demo test test-all test-isa lint docs clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      train and test a baseline, a control and HML on a small synthetic data set (minutes)"
+	@echo "make demo      train and test a baseline, the class-balanced loss alone, and HML on synthetic data (minutes)"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, all of them"
 	@echo "make test-isa  the tests that depend on the processor's instruction set, run as on one without AVX"
 	@echo "make lint      ruff"
+	@echo "make docs      the documentation site, in outputs/site; strict"
 	@echo "make clean     remove outputs, caches and .venv"
 	@echo
 	@echo "The first command installs into $(VENV): 5.8 GB on Linux, 2 to 15 minutes. An interpreter that already has torch"
@@ -43,6 +45,13 @@ test-isa: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info outputs output .pytest_cache .ruff_cache

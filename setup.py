@@ -56,6 +56,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "dev": ["pytest>=7.0", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3"],
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.12,<3"],
     },
     entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},
     zip_safe=False,

@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 from .errors import HMLError
 from .merge import read_config
 from .resources import config_file, config_root
-from .settings_notes import POLICIES, notes
+from .settings_notes import POLICIES, page
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ KEYS: tuple[Key, ...] = tuple(
             "CONTROL",
             "",
             _one_of("", "plain", "class_balanced", "oversampled", "last_stage"),
-            "'' = HML. The others are one-stage controls with the iterations of all stages together. 'plain': all "
-            "labels, plain cross entropy. 'class_balanced': all labels, l_new. 'oversampled': all labels, plain cross "
-            "entropy, repeated images (STAGES.OVERSAMPLE_*; repeats 1, 5, 20 if empty). 'last_stage': the last "
-            "stage's data and loss, without teacher and MR",
+            "'' = HML. The others are one-stage ablation baselines with the iterations of all stages together. "
+            "'plain': all labels, plain cross entropy. 'class_balanced': all labels, l_new. 'oversampled': all labels, "
+            "plain cross entropy, repeated images (STAGES.OVERSAMPLE_*; repeats 1, 5, 20 if empty). 'last_stage': the "
+            "last stage's data and loss, without teacher and MR",
         ),
         # -- predicate tree, eq. 1-2
         ("TREE.FILE", "", _path, "tree JSON; it has priority over TREE.BUILDER. '' = the tree that TREE.BUILDER "
@@ -309,14 +309,9 @@ def settings(cfg: CfgNode) -> dict[str, Any]:
 
 
 def settings_page() -> str:
-    """``docs/settings.md`` below its head, in Markdown."""
-    rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
-    rows += [f"| `HML.{k.name}` | `{k.default!r}` | {k.allowed} | {k.doc} |" for k in KEYS]
-    return "\n".join(rows) + "\n" + notes()
+    """``docs/settings.md`` in Markdown."""
+    return page(KEYS, {name: read_config(config_file(f"hml/{name}.yaml"))["HML"] for name in profile_names()})
 
 
 if __name__ == "__main__":
-    print("# Settings\n\nEvery key below `HML.`, given on the command line as `HML.KEY VALUE` or in the config file.")
-    print("Lists are typed `a,b` or `(a,b)`. Equation numbers are the paper's. This page is made by")
-    print("`python -m maskrcnn_benchmark_hml.config > docs/settings.md`.\n")
     print(settings_page(), end="")

@@ -1,6 +1,9 @@
-"""What the settings page says beyond one line per key."""
+"""The page docs/settings.md, and what it contains beyond one line per key."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 #: Values of HML.STAGES.LABELS.
 POLICIES = {
@@ -57,8 +60,74 @@ predicate's rank in its group, its layer changes accordingly; a layer given by a
 """
 
 
-def notes() -> str:
-    """The label policies and the notes in Markdown."""
-    rows = ["| `HML.STAGES.LABELS` | what the stage trains on |", "|---|---|"]
-    rows += [f"| `{name}` | {text} |" for name, text in POLICIES.items()]
-    return "\n## Label policies\n\n" + "\n".join(rows) + "\n\n## Notes\n\n" + _NOTES
+_PROFILES = """\
+`HML.PROFILE` selects a file of values, `configs/hml/<profile>.yaml`. `paper` (default) has the values of the paper's
+text, `released` those of the authors' released code, `tuned` the best ones found on VRD ([results](results.md)). Keys
+of your config file and of the command line have priority. Bold values differ from the default. All other keys have
+their defaults in every profile.
+"""
+
+_HEAD = """\
+# Settings
+
+All keys begin with `HML.`. Give them on the command line as `HML.KEY VALUE`, or in the config file. Lists are typed
+`a,b` or `(a,b)`. Equation numbers are the paper's. The keys of SGB itself (`SOLVER`, `MODEL`, ...) keep their meaning.
+This page is made by `python -m maskrcnn_benchmark_hml.config > docs/settings.md`.
+"""
+
+#: The keys that people change most.
+_FIRST = ("ENABLED", "PROFILE", "STAGES.ITERATIONS", "TREE.FILE", "SEED", "CR.WEIGHT", "MR.WEIGHT", "CONTROL")
+
+_SECTIONS = {
+    "": "General", "TREE": "Predicate tree (eq. 1-2)", "STAGES": "Stages and their data",
+    "LOSS": "Class-balanced loss (eq. 4)", "CR": "Concept Reconstruction (eq. 5)",
+    "MR": "Model Reconstruction (eq. 12)", "FISHER": "Fisher information (eq. 6-8)",
+    "IMPORTANCE": "Importance (eq. 9-11)", "TEST": "Logit adjustment in tests",
+}
+
+
+def _table(keys: Sequence) -> str:
+    rows = [f"| `HML.{key.name}` | `{key.default!r}` | {key.allowed} | {key.doc} |" for key in keys]
+    return "\n".join(["| key | default | allowed | meaning |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        yield from _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _profile_table(keys: Sequence, profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    names = sorted(profiles, key=["paper", "released", "tuned"].index)
+    values = {name: dict(_leaves(profiles[name])) for name in names}
+    rows = []
+    for key in keys:
+        default = _typed(key.default)
+        cells = [_typed(values[name].get(key.name, key.default)) for name in names]
+        if key.name != "PROFILE" and set(cells) != {default}:
+            shown = [f"`{cell}`" if cell else "(empty)" for cell in cells]
+            bold = [text if cell == default else f"**{text}**" for text, cell in zip(shown, cells)]
+            rows.append(f"| `HML.{key.name}` | {' | '.join(bold)} |")
+    head = [f"| key | {' | '.join(f'`{name}`' for name in names)} |", "|---" * (len(names) + 1) + "|"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def page(keys: Sequence, profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    """docs/settings.md: the keys that people change, the profiles, every section, and the notes.
+
+    Args:
+        keys: the settings, with ``name``, ``default``, ``allowed`` and ``doc``.
+        profiles: the ``HML`` node of each profile's file.
+    """
+    by_name = {key.name: key for key in keys}
+    parts = [_HEAD, "## The eight keys that people change\n", _table([by_name[name] for name in _FIRST]),
+             "## The three profiles\n", _PROFILES, _profile_table(keys, profiles)]
+    for section, title in _SECTIONS.items():
+        parts += [f"## {title}\n", _table([k for k in keys if k.name.rpartition(".")[0] == section])]
+    policies = "\n".join(f"| `{name}` | {text} |" for name, text in POLICIES.items())
+    parts += ["## Label policies\n", f"| `HML.STAGES.LABELS` | what the stage trains on |\n|---|---|\n{policies}\n"]
+    return "\n".join([*parts, "## Notes\n", _NOTES])

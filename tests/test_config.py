@@ -86,4 +86,13 @@ def test_adding_twice_changes_nothing_and_frozen_stays_frozen():
 
 def test_settings_page_is_current():
     page = Path(__file__).parents[1] / "docs" / "settings.md"
-    assert config.settings_page() in page.read_text(), "run: python -m maskrcnn_benchmark_hml.config > docs/settings.md"
+    assert page.read_text() == config.settings_page(), "run: python -m maskrcnn_benchmark_hml.config > docs/settings.md"
+
+
+def test_settings_page_has_every_key_in_a_section_and_every_value_of_a_profile():
+    page = config.settings_page()
+    sections = page[page.index("## General") :]
+    assert all(sections.count(f"| `HML.{key.name}` | `") == 1 for key in config.KEYS)
+    assert "| `HML.MR.WEIGHT` | `0.5` | `0.5` | **`0.01`** |" in page
+    assert "| `HML.STAGES.LABELS` | (empty) | **`pure_images,containing`** | (empty) |" in page
+    assert "| `HML.FISHER.EMA` | `0.5` | `0.5` |" not in page  # the same in every profile

@@ -1,0 +1,217 @@
+"""Every command that the README and docs/ print: run as printed where that takes seconds, else parsed.
+
+``RUN`` and ``SLOW`` run in a folder that has what the placeholders name. Every other command is in ``PARSED``, with the
+reason why it is not run here: its options are parsed and its settings merged. A command in none of them is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.datasets.mini_vg import SMALLEST, make_mini_vg
+
+from ..host.stand_in import make_checkout
+from .printed import REPO, blocks, commands
+
+try:
+    from maskrcnn_benchmark_hml.commands.run import run_parser
+except ImportError:  # before commands/ has it
+    from maskrcnn_benchmark_hml.cli import run_parser
+
+PRINTED = list(dict.fromkeys(command for _, command in commands()))
+
+#: Run as printed: one folder and one order for each list.
+RUN = {
+    "custom data": [
+        "hml data check outputs/mine",
+        "hml tree --data outputs/mine --vectors VECTORS --threshold 0.7 --out outputs/mine-tree.json "
+        "--png outputs/mine-tree.png",
+        "hml tree --data outputs/mine --builder frequency --boundaries 1 --out outputs/mine-tree.json",
+        "hml run --data outputs/mine tools/relation_train_net.py --config-file configs/demo/relation.yaml "
+        "MODEL.ROI_BOX_HEAD.NUM_CLASSES 4 MODEL.ROI_RELATION_HEAD.NUM_CLASSES 4 HML.ENABLED True "
+        "HML.TREE.FILE outputs/mine-tree.json HML.STAGES.ITERATIONS 6,12 SOLVER.IMS_PER_BATCH 2 "
+        "OUTPUT_DIR outputs/mine-hml",
+        "hml report outputs/mine-hml --per-predicate",
+    ],
+    "a run and its reports": [
+        "hml data make-mini-vg outputs/tiny --images 60",
+        "hml run --data outputs/tiny tools/relation_train_net.py --config-file configs/demo/relation.yaml "
+        "OUTPUT_DIR outputs/tiny-hml HML.ENABLED True HML.STAGES.ITERATIONS 6,12 SOLVER.IMS_PER_BATCH 4",
+        "hml report outputs/tiny-hml",
+        "hml report out/baseline out/hml --per-predicate",
+        "hml report mean-at-k out/predcls out/sgcls out/sgdet",
+        "hml report merged out/sgb-motifs --tree tree.json",
+        "hml report out/hml --csv hml.csv --json hml.json",
+        "hml report out/motifs-hml --per-predicate",
+    ],
+    "data and a checkout": [
+        "hml data placeholders DIR",
+        "hml data check DIR",
+        "hml data check DIR --pictures",
+        "hml data clean DIR OUT",
+        "hml doctor --sgb YOUR/SGB --data YOUR/vg",
+        "hml doctor --sgb YOUR/FORK",
+        "hml patch check YOUR/SGB",
+        "hml patch apply YOUR/SGB",
+        "hml patch revert YOUR/SGB",
+        "hml experiment list",
+    ],
+}
+#: Run as printed, but not in `make test`.
+SLOW = [
+    "hml data make-mini-vg OUT --images 300 --seed 1",
+    "hml data make-mini-vg OUT",
+    "hml demo --data outputs/mine --out outputs/mine-demo --iterations 20",
+]
+#: Parsed only: the beginning of the command, and why it is not run here.
+PARSED = {
+    "make ": "installs an environment; the demo and the tests have tests of their own",
+    "pip install ": "needs a network",
+    "cd ": "a folder of the reader",
+    "hml run tools/relation_train_net.py --config-file configs/e2e_relation_X_101": "run by tests/upstream",
+    "hml run tools/relation_train_net.py --config-file FILE ... ": "needs a fork",
+    "python -m maskrcnn_benchmark_hml.config > docs/settings.md": "tests/test_config.py compares the page",
+    "hml run tools/relation_test_net.py --config-file FILE ... ": "the dots stand for the options of a training",
+    "hml run --data DIR tools/relation_train_net.py --config-file configs/relation_x101.yaml ": "needs a detector",
+    "hml run --data DIR tools/detector_pretrain_net.py ": "needs ImageNet weights",
+    "torchrun ": "needs several GPUs",
+    "python -m torch.distributed.launch ": "needs several GPUs",
+    "hml data convert-vrd json_dataset ": "needs the annotations of VRD; tests/datasets has small ones",
+    "hml demo --data DIR --out OUT --seeds 3": "minutes",
+    "hml demo --predictor transformer --task sgdet --layers 3": "minutes",
+    "hml experiment ": "hours",
+}
+#: Placeholders and what stands for them in the prepared folder.
+PLACEHOLDERS = {"YOUR/SGB": "checkout", "YOUR/FORK": "checkout", "YOUR/vg": "DIR", "VECTORS": "vectors.txt"}
+#: Commands with another exit code than 0 in the prepared folder.
+CODES = {"hml doctor --sgb YOUR/FORK": 1}  # a stand-in checkout has no data of its own
+
+CHECK_SETTINGS = """
+import json, sys
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark_hml.config import add_hml_config, check_config, normalise_options
+for file, options in json.load(sys.stdin):
+    own = add_hml_config(cfg.clone())
+    if file:
+        own.merge_from_file(file)
+    own.merge_from_list(normalise_options(options))
+    check_config(own)
+"""
+
+
+def words(command: str) -> list[str]:
+    """The words of a command, without the dots that stand for further options."""
+    return [word for word in shlex.split(command) if word != "..."]
+
+
+def environment() -> dict[str, str]:
+    """One thread, no checkout; our package and the bundled benchmark importable."""
+    path = [str(REPO), str(REPO / "maskrcnn_benchmark_hml" / "embedded"), os.environ.get("PYTHONPATH", "")]
+    kept = {name: value for name, value in os.environ.items() if name not in ("SGB_HOME", "HML_DATA")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, path)), "OMP_NUM_THREADS": "1"}
+
+
+def execute(command: str, folder: Path) -> None:
+    """Run a printed command with its placeholders replaced; its exit code must be the expected one.
+
+    A training has a process of its own, because it puts a benchmark into the process.
+    """
+    own = [PLACEHOLDERS.get(word, word) for word in words(command)][1:]
+    if own[0] in ("run", "demo"):
+        call = [sys.executable, "-m", "maskrcnn_benchmark_hml", *own]
+        done = subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True)
+        assert not done.returncode, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    else:
+        assert cli.main(own) == CODES.get(command, 0), command
+
+
+def results(folder: Path) -> None:
+    """What ``hml report`` reads: copies of a run's results under the names that the pages use."""
+    run = folder / "outputs" / "tiny-hml"
+    shutil.copy(run / "hml" / "tree.json", folder / "tree.json")
+    for name in ("baseline", "hml", "motifs-hml", "sgb-motifs", "predcls", "sgcls", "sgdet"):
+        shutil.copytree(run / "inference", folder / "out" / name / "inference")
+        if name in ("sgcls", "sgdet"):
+            (file,) = (folder / "out" / name).rglob("metrics.json")
+            file.write_text(json.dumps({**json.loads(file.read_text()), "mode": name}))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with the shipped configs and what the placeholders name."""
+    (tmp_path / "configs").symlink_to(REPO / "configs")
+    make_mini_vg(tmp_path / "DIR", images=SMALLEST, seed=0)
+    next((tmp_path / "DIR" / "VG_100K").iterdir()).unlink()  # for `hml data placeholders`
+    make_checkout(tmp_path / "checkout")
+    (tmp_path / "vectors.txt").write_text("on 1 0 0\nriding 0.9 0.1 0\nwearing 0 0 1\n")
+    (script,) = (text for language, text in blocks(REPO / "docs" / "custom-data.md") if language == "python")
+    assert sum(bool(line.strip()) for line in script.splitlines()) <= 22
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(), check=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("SGB_HOME", "HML_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("subject", RUN)
+def test_commands_run_as_printed(subject, folder):
+    for command in RUN[subject]:
+        if command.startswith("hml report out/") and not (folder / "out").exists():
+            results(folder)
+        execute(command, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SLOW)
+def test_slow_command_runs_as_printed(command, folder):
+    execute(command, folder)
+
+
+def test_every_printed_command_is_classified_and_every_class_is_printed():
+    exact = {*SLOW, *(command for group in RUN.values() for command in group)}
+    left = [command for command in PRINTED if command not in exact]
+    unclassified = [command for command in left if not command.startswith(tuple(PARSED))]
+    assert not unclassified, "add them to RUN, SLOW or PARSED"
+    assert not exact - set(PRINTED), "printed no more"
+    assert not [start for start in PARSED if not any(command.startswith(start) for command in left)], "printed no more"
+
+
+def test_options_of_every_other_printed_command_parse():
+    runs = []
+    for command in PRINTED:
+        own = words(command)
+        if "maskrcnn_benchmark_hml" in own:  # behind a launcher
+            own = ["hml", *own[own.index("maskrcnn_benchmark_hml") + 1 :]]
+        if own[:2] == ["hml", "run"]:
+            runs.append(settings_of(own[2:]))
+        elif own[0] == "hml" and command.startswith(tuple(PARSED)):
+            cli.build_parser(own[1]).parse_args(own[1:])
+            grid = REPO / "configs" / "experiments" / f"{own[2]}.yaml"
+            assert own[1] != "experiment" or own[2] in ("list", "my_grid.yaml") or grid.is_file()
+        elif own[0] == "make":
+            assert re.search(rf"^{own[1]}:", (REPO / "Makefile").read_text(), re.MULTILINE), command
+        else:
+            assert own[0] in ("hml", "cd", "pip") or own[:3] == ["python", "-m", "maskrcnn_benchmark_hml.config"]
+    done = subprocess.run([sys.executable, "-c", CHECK_SETTINGS], input=json.dumps(runs), env=environment(),
+                          capture_output=True, text=True)
+    assert not done.returncode, done.stderr[-2000:]
+
+
+def settings_of(own: list[str]) -> tuple[str, list[str]]:
+    """The config file and the settings of ``hml run``; the script must exist in the bundled benchmark."""
+    args = run_parser().parse_args(own)
+    assert (REPO / "maskrcnn_benchmark_hml" / "embedded" / args.script).is_file()
+    if args.argv[:1] != ["--config-file"]:
+        return "", args.argv
+    file = REPO / args.argv[1]  # FILE, and the configs of SGB, are the reader's
+    return str(file) if file.is_file() else "", args.argv[2:]

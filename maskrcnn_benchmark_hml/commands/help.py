@@ -10,12 +10,12 @@ from typing import Any
 DOCS = {
     "hml": "README.md",
     "run": "docs/on-your-sgb.md",
-    "demo": "docs/mini-vg.md",
+    "demo": "docs/quickstart.md",
     "experiment": "docs/experiments.md",
     "tree": "docs/settings.md",
     "data": "docs/data.md",
     "report": "docs/metrics.md",
-    "doctor": "docs/on-your-sgb.md",
+    "doctor": "docs/install.md",
     "patch": "docs/on-your-sgb.md",
 }
 _DOCS_LINE = "Documentation: "

@@ -15,10 +15,10 @@ from ..run_folder import FINAL
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
-from .attach import StageDriver, rank_and_world
 from .fine_tune import start_file, without_start
 from .interrupt import Interrupt
 from .plan import Plan, prepare
+from .stage_driver import StageDriver, rank_and_world
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 

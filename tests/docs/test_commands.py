@@ -18,15 +18,11 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark_hml import cli
+from maskrcnn_benchmark_hml.commands.run import run_parser
 from maskrcnn_benchmark_hml.datasets.mini_vg import SMALLEST, make_mini_vg
 
 from ..host.stand_in import make_checkout
 from .printed import REPO, blocks, commands
-
-try:
-    from maskrcnn_benchmark_hml.commands.run import run_parser
-except ImportError:  # before commands/ has it
-    from maskrcnn_benchmark_hml.cli import run_parser
 
 PRINTED = list(dict.fromkeys(command for _, command in commands()))
 

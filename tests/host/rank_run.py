@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 from maskrcnn_benchmark_hml.cli import main
-from maskrcnn_benchmark_hml.host import attach
+from maskrcnn_benchmark_hml.host import stage_driver
 from maskrcnn_benchmark_hml.training import stage_method
 
 
 def write_at_stage_end() -> None:
-    original, begin = attach.StageDriver.attached, stage_method.StageMethod.on_parameters
+    original, begin = stage_driver.StageDriver.attached, stage_method.StageMethod.on_parameters
     first: dict[str, torch.Tensor] = {}
 
     def on_parameters(self, head):
@@ -42,7 +42,7 @@ def write_at_stage_end() -> None:
         folder = Path(os.environ["HML_RANK_FILES"])
         torch.save(state, folder / f"stage{self.stage.index}.rank{self.rank}.pt")
 
-    attach.StageDriver.attached, stage_method.StageMethod.on_parameters = attached, on_parameters
+    stage_driver.StageDriver.attached, stage_method.StageMethod.on_parameters = attached, on_parameters
 
 
 def hold_batch_norm() -> None:

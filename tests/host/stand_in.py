@@ -1,4 +1,4 @@
-"""The smallest checkout that has every seam: files that are read by syntax only, never run."""
+"""The smallest checkout that has every hook point: files that are read by syntax only, never run."""
 
 from __future__ import annotations
 

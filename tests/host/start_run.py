@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from maskrcnn_benchmark_hml.cli import main
-from maskrcnn_benchmark_hml.host.attach import StageDriver
+from maskrcnn_benchmark_hml.host.stage_driver import StageDriver
 
 COPY = "roi_heads.relation.box_feature_extractor."
 

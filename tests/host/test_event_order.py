@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark_hml.host import attach
+from maskrcnn_benchmark_hml.host import stage_driver
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.training.stage_method import StageMethod
 
@@ -72,14 +72,14 @@ def with_own_loss(head: nn.Module) -> None:
 @pytest.mark.parametrize("kind", FORWARD)
 def test_the_order_of_a_stages_events(tiny_vg, tmp_path, monkeypatch, traced, kind):
     if kind == "SHA-GCL":
-        find = attach.hook_points.relation_head
+        find = stage_driver.hook_points.relation_head
 
         def found(model):
             head = find(model)
             with_own_loss(head)
             return head
 
-        monkeypatch.setattr(attach.hook_points, "relation_head", found)
+        monkeypatch.setattr(stage_driver.hook_points, "relation_head", found)
     words = ["HML.STAGES.ITERATIONS", "1,2", "SOLVER.TO_VAL", "False", "SOLVER.CHECKPOINT_PERIOD", "1"]
     options = run_options(tiny_vg, tmp_path / "out", *words)
     run_script(options[2], options[3:], data=options[1])

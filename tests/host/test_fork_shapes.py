@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import attach, hook_points, restart, settings
+from maskrcnn_benchmark_hml.host import hook_points, restart, settings, stage_driver
 from maskrcnn_benchmark_hml.host.step_call import StepCall, answer
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
@@ -71,8 +71,8 @@ def test_a_checkpoint_tagged_with_or_without_its_folder(tmp_path, monkeypatch, w
 
     written = []
     monkeypatch.setattr(restart, "write_state", lambda whole, state, keep: written.append(whole))
-    monkeypatch.setattr(restart, "training_state", lambda driver: {})
-    driver = SimpleNamespace(cfg=SimpleNamespace(HML=SimpleNamespace(KEEP_STATES=2)), iteration=3)
+    settings = SimpleNamespace(HML=SimpleNamespace(KEEP_STATES=2))
+    driver = SimpleNamespace(cfg=settings, iteration=3, training_state=dict)
     restart.checkpointer_class(Base, driver)().save("model_0000003")
     whole = tmp_path / "model_0000003.pth"
     assert written == [whole] and whole.read_bytes() == b"weights" and driver.saved_iteration == 3
@@ -104,7 +104,7 @@ class SilentHead(nn.Module):
 
 def test_a_predictor_without_logits_hands_them_to_its_criterion():
     head, seen = SilentHead(), []
-    driver = attach.StageDriver.__new__(attach.StageDriver)
+    driver = stage_driver.StageDriver.__new__(stage_driver.StageDriver)
     driver.plan = SimpleNamespace(num_classes=4)
     driver.method = SimpleNamespace(
         relation_loss=lambda logits, labels: torch.tensor(7.0),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import maskrcnn_benchmark_hml
-from maskrcnn_benchmark_hml.host import attach
+from maskrcnn_benchmark_hml.host import stage_driver
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
@@ -43,7 +43,7 @@ def test_disabled_is_bit_identical_over_50_steps(tiny_vg, tmp_path):
 def spied(monkeypatch):
     """Records, per stage-2 forward, what the student's and the teacher's predictor were given."""
     calls = {"student": [], "teacher": [], "labels": [], "resampled": []}
-    old_init, old_after = Teacher.__init__, attach.StageDriver._after_predictor
+    old_init, old_after = Teacher.__init__, stage_driver.StageDriver._after_predictor
 
     def init(self, *args, **kwargs):
         old_init(self, *args, **kwargs)
@@ -58,7 +58,7 @@ def spied(monkeypatch):
         return old_after(self, predictor, inputs, output)
 
     monkeypatch.setattr(Teacher, "__init__", init)
-    monkeypatch.setattr(attach.StageDriver, "_after_predictor", after)
+    monkeypatch.setattr(stage_driver.StageDriver, "_after_predictor", after)
     return calls
 
 
@@ -86,7 +86,7 @@ def test_teacher_and_student_rows_are_the_same_pairs(tiny_vg, tmp_path, spied):
 
 def test_ignored_pairs_are_never_background_under_only(tiny_vg, tmp_path, monkeypatch):
     seen = {"rows": 0, "clashes": 0, "foreign": 0}
-    old = attach.leave_out_ignored
+    old = stage_driver.leave_out_ignored
 
     def wrap(processor, stage_labels):
         old(processor, stage_labels)
@@ -103,7 +103,7 @@ def test_ignored_pairs_are_never_background_under_only(tiny_vg, tmp_path, monkey
 
         processor.gtbox_relsample = sample
 
-    monkeypatch.setattr(attach, "leave_out_ignored", wrap)
+    monkeypatch.setattr(stage_driver, "leave_out_ignored", wrap)
     options = run_options(tiny_vg, tmp_path / "out", "HML.STAGES.LABELS", "only,only")
     run_script(options[2], options[3:], data=options[1])
     assert seen["rows"] > 200 and seen["clashes"] == 0 and seen["foreign"] == 0

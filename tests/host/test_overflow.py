@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from maskrcnn_benchmark_hml.host import attach
+from maskrcnn_benchmark_hml.host import stage_driver
 from maskrcnn_benchmark_hml.host.launch import run_script
 
 from .conftest import run_options
@@ -19,7 +19,7 @@ BAD, LAST = 3, 5
 def states(monkeypatch):
     """Parameters, F and Omega_raw before each forward of stage 2."""
     seen: dict[int, dict[str, torch.Tensor]] = {}
-    original = attach.StageDriver._before_forward
+    original = stage_driver.StageDriver._before_forward
 
     def before(self, model, inputs):
         if model.training and self.stage.index == 2:
@@ -29,13 +29,13 @@ def states(monkeypatch):
             seen[self.iteration + 1] = {**state, "steps": torch.tensor(tracker["steps"])}
         return original(self, model, inputs)
 
-    monkeypatch.setattr(attach.StageDriver, "_before_forward", before)
+    monkeypatch.setattr(stage_driver.StageDriver, "_before_forward", before)
     return seen
 
 
 def inject(monkeypatch, prefix: str, value: float) -> None:
     """Put ``value`` into the gradient of the first parameter below ``prefix``, in iteration BAD of stage 2."""
-    original = attach.StageDriver._build_model
+    original = stage_driver.StageDriver._build_model
 
     def build(self, *args, **kwargs):
         model = original(self, *args, **kwargs)
@@ -50,7 +50,7 @@ def inject(monkeypatch, prefix: str, value: float) -> None:
         parameter.register_hook(spoil)
         return model
 
-    monkeypatch.setattr(attach.StageDriver, "_build_model", build)
+    monkeypatch.setattr(stage_driver.StageDriver, "_build_model", build)
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.isa)])

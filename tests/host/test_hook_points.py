@@ -1,4 +1,4 @@
-"""The seam finder, by syntax and at run time, on stand-ins of what SGB and its forks have: good, other, and broken."""
+"""The finder of hook points, by syntax and at run time, on stand-ins of what SGB and its forks have: good, other, and broken."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_checkout_as_sgb_has_it(tmp_path):
     assert findings(tmp_path) == {}
 
 
-# What a fork does otherwise -> seam, state, a piece of the text. The forks that do so stand behind each row.
+# What a fork does otherwise -> hook point, state, a piece of the text. The forks that do so stand behind each row.
 OTHERWISE = [
     # train(..., writer=None): DLFE; debug=False: RTPB, SGG-ToolKit
     ((SCRIPT, "distributed, logger):\n    loader", "distributed, logger, debug=False):\n    loader"),
@@ -143,10 +143,10 @@ OTHERWISE = [
 ]
 
 
-@pytest.mark.parametrize("edit, seam, state, said", OTHERWISE, ids=[f"{row[1]}-{row[3]}" for row in OTHERWISE])
-def test_what_a_fork_does_otherwise(tmp_path, edit, seam, state, said):
+@pytest.mark.parametrize("edit, point, state, said", OTHERWISE, ids=[f"{row[1]}-{row[3]}" for row in OTHERWISE])
+def test_what_a_fork_does_otherwise(tmp_path, edit, point, state, said):
     found = findings(tmp_path, edit)
-    assert found[seam].state == state and said in found[seam].text
+    assert found[point].state == state and said in found[point].text
 
 
 OWN_LOSS = "        if self.training:\n            added['rel_loss'] = self.criterion_loss(relations, labels){}\n" \
@@ -175,7 +175,7 @@ def test_every_setting_that_is_read_is_looked_for():
     assert read <= set(KEYS)
 
 
-def test_every_seam_has_its_other_and_its_broken_stand_in():
+def test_every_hook_point_has_its_other_and_its_broken_stand_in():
     names = {name for name, _ in CHECKS}
     assert {row[1] for row in OTHERWISE} == names
     assert {row[1] for row in OTHERWISE if row[2] == "breaks"} == names - {"model: union features"}
@@ -249,7 +249,7 @@ def test_relation_head_is_found_within_a_wrapper():
 
 
 @pytest.mark.parametrize("head, said", [(None, "no roi_heads.relation;"), (Head("predictor"), "relation.predictor;")])
-def test_a_model_without_the_seam(head, said):
+def test_a_model_without_the_hook_point(head, said):
     with pytest.raises(HMLError, match=said):
         hook_points.relation_head(detector(head))
 

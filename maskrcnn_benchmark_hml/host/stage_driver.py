@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from ..batch_statistics import keep_batch_statistics
+from ..errors import HMLError
 from ..method.memory import StageMemory
+from ..training.checkpoint import plain
 from ..training.seeding import seed_everything
 from ..training.stage_loader import StageBatches, stage_loader
 from ..training.stage_method import StageMethod
@@ -22,10 +24,11 @@ from .environment import check_disk
 from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
 from .plan import Plan
-from .restart import checkpointer_class, finish_iteration
+from .restart import checkpointer_class
 from .sharing import share_pooling
 from .step_call import StepCall, answer
 from .training_data import apply_stage, orientation_groups
+from .validation import mean_recall
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -154,7 +157,8 @@ class StageDriver:
         if mode == "train":
             return self._training_loader(loader)
         if mode == "val" and self.restored_iteration is not None:
-            self.ended_early = finish_iteration(self, loader)
+            # The first moment at which a resumed run has all that this needs: model, schedule and validation loader.
+            self.ended_early = self._finish_interrupted_iteration(loader)
             self.restored_iteration = None
         return loader
 
@@ -232,6 +236,65 @@ class StageDriver:
     # -- validation -------------------------------------------------------------------------------------------------
 
     def _inference(self, *args, **kwargs):
-        from .validation import mean_recall
-
         return mean_recall(self.original["inference"], self.stage.folder / "hml_val", self.rank, args, kwargs)
+
+    # -- restart ----------------------------------------------------------------------------------------------------
+
+    def on_loaded(self, state: dict[str, Any] | None, extra: dict[str, Any]) -> None:
+        """The host has loaded what the stage begins with (``state`` None), or a checkpoint with this resume file."""
+        if state is None:  # beyond the host's own load, which copies a detector into the extractors
+            self.method.on_fresh_start(self.head)
+        self.method.on_parameters(self.head)
+        if state is not None:
+            self._restore(state, extra)
+
+    def training_state(self) -> dict[str, Any]:
+        """What the host's checkpoint lacks, at this instant (after the step, before validation and schedule)."""
+        amp = self.original.get("amp")
+        return {
+            "iteration": self.iteration,
+            "hml": self.method.state_dict(),
+            "scheduler": plain(self.scheduler.state_dict()),
+            "amp": plain(amp.state_dict()) if hasattr(amp, "state_dict") else {},
+        }
+
+    def _restore(self, state: dict[str, Any], extra: dict[str, Any]) -> None:
+        """Put a resume file's content back; the host has loaded weights and optimizer already."""
+        if extra.get("iteration") != state["iteration"]:
+            raise HMLError(
+                f"the checkpoint is of iteration {extra.get('iteration')} and its resume file of {state['iteration']}; "
+                "delete last_checkpoint beside them to start the stage afresh"
+            )
+        self.iteration = self.restored_iteration = self.saved_iteration = state["iteration"]
+        self.method.load_state_dict(state["hml"])
+        milestones = getattr(self.scheduler, "milestones", None)
+        self.scheduler.load_state_dict(state["scheduler"])
+        if milestones is not None and list(milestones) != list(self.scheduler.milestones):
+            _log.info("HML: the stage is longer than before; SOLVER.STEPS, scaled to it, are now %s (before: %s)",
+                      list(milestones), list(self.scheduler.milestones))
+            self.scheduler.milestones = milestones
+        amp = self.original.get("amp")
+        if state["amp"] and hasattr(amp, "load_state_dict"):
+            amp.load_state_dict(state["amp"])
+        _log.info("HML: %s resumes after iteration %d", self.stage.title(), state["iteration"])
+
+    def _finish_interrupted_iteration(self, val_loaders: Any) -> bool:
+        """Do what the interrupted run would have done after its last save: validation if due, then the schedule's step.
+
+        Hosts save before both, so that a checkpoint alone would skip them and the run would differ from one piece.
+
+        Returns:
+            True if the schedule had thereby ended the stage early (MAX_DECAY_STEP).
+        """
+        cfg, iteration, result = self.cfg, self.restored_iteration, None
+        if iteration >= cfg.SOLVER.MAX_ITER:
+            return False
+        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and "run_val" in self.original:
+            result = self.original["run_val"](
+                cfg, self.checkpointer.model, val_loaders, self.world > 1, logging.getLogger("maskrcnn_benchmark")
+            )
+        if cfg.SOLVER.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":
+            self.scheduler.step()
+            return False
+        self.scheduler.step(result, epoch=iteration)
+        return self.scheduler.stage_count >= cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP

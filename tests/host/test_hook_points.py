@@ -1,4 +1,4 @@
-"""The finder of hook points, by syntax and at run time, on stand-ins of what SGB and its forks have: good, other, and broken."""
+"""The finder of hook points, by syntax and at run time, on stand-ins of SGB and its forks: good, other, broken."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ DATASETS.TO_TEST names). Results go to OUTPUT_DIR/inference/<dataset>/.
 # ruff: noqa: E402  (the path is set before the imports)
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,11 +22,11 @@ import torch.distributed as dist
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.engine.evaluation import test
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.launch import (
     argument_parser,
     check_run,
-    evaluated_types,
     log_settings,
     merged_config,
     start_processes,
@@ -35,9 +34,8 @@ from maskrcnn_benchmark.engine.launch import (
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
-from maskrcnn_benchmark.utils.comm import get_rank, get_world_size, synchronize
+from maskrcnn_benchmark.utils.comm import get_rank, get_world_size
 from maskrcnn_benchmark.utils.logger import setup_logger
-from maskrcnn_benchmark.utils.miscellaneous import mkdir
 from maskrcnn_benchmark.utils.rng import seed_all
 from maskrcnn_benchmark_hml.compat.amp import amp
 from maskrcnn_benchmark_hml.errors import HMLError
@@ -74,25 +72,7 @@ def main() -> None:
     loaders = make_data_loader(
         cfg=run_cfg, mode="test", is_distributed=distributed, dataset_to_test=run_cfg.DATASETS.TO_TEST
     )
-    for dataset_name, loader in zip(run_cfg.DATASETS[SPLITS[split]], loaders):
-        folder = None
-        if run_cfg.OUTPUT_DIR:
-            folder = os.path.join(run_cfg.OUTPUT_DIR, "inference", dataset_name)
-            mkdir(folder)
-        inference(
-            run_cfg,
-            model,
-            loader,
-            dataset_name=dataset_name,
-            iou_types=evaluated_types(run_cfg),
-            box_only=run_cfg.MODEL.RPN_ONLY,
-            device=run_cfg.MODEL.DEVICE,
-            expected_results=run_cfg.TEST.EXPECTED_RESULTS,
-            expected_results_sigma_tol=run_cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
-            output_folder=folder,
-            logger=logger,
-        )
-        synchronize()
+    test(inference, run_cfg, model, run_cfg.DATASETS[SPLITS[split]], loaders, logger)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ import torch.distributed as dist
 from maskrcnn_benchmark.config.inert import check_refused, inert_keys
 from maskrcnn_benchmark.solver import check_solver
 from maskrcnn_benchmark.utils.checkpoint import resolve_weights
-from maskrcnn_benchmark.utils.comm import synchronize
+from maskrcnn_benchmark.utils.collect_env import collect_env_info
+from maskrcnn_benchmark.utils.comm import get_rank, get_world_size, synchronize
+from maskrcnn_benchmark.utils.logger import setup_logger
+from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.compat.checkpoint_file import holds_relation_head, weight_names
@@ -83,6 +86,18 @@ def log_settings(cfg: CfgNode, logger: logging.Logger) -> None:
     logger.info("Running with config:\n%s", cfg)
     if keys := inert_keys(cfg):
         logger.info("These keys are set and have no effect here: %s", keys)
+
+
+def start_log(cfg: CfgNode, args: argparse.Namespace) -> logging.Logger:
+    """Make ``OUTPUT_DIR`` with the log and the configuration that a training starts with; returns the logger."""
+    if cfg.OUTPUT_DIR:
+        mkdir(cfg.OUTPUT_DIR)
+    logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, get_rank())
+    logger.info("Using %d processes; %s", get_world_size(), args)
+    logger.info("Environment:\n%s", collect_env_info())
+    log_settings(cfg, logger)
+    save_config(cfg, os.path.join(cfg.OUTPUT_DIR, "config.yml"))
+    return logger
 
 
 def check_detector(cfg: CfgNode) -> None:

@@ -24,7 +24,7 @@ from ..waiting import HUNG, until
 
 TAU_FOLDERS = """
 import pathlib, shutil, subprocess, sys
-subprocess.run([sys.executable, *sys.argv[1:5]], check=True)
+subprocess.run([sys.executable, *sys.argv[1:5]], check=True, close_fds=False)  # keeps the pipe of the progress
 (path,) = pathlib.Path(sys.argv[2]).glob("inference/*_test/metrics.json")
 for tau in ("0.5", "1"):
     folder = path.parent / f"tau_{tau}"

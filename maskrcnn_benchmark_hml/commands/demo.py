@@ -38,7 +38,6 @@ example:
 
 PredCls with one seed takes about 3 minutes on two free cores. SGCls and SGDet take longer.
 
-documentation: docs/mini-vg.md
 """
 
 

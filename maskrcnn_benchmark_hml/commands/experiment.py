@@ -44,8 +44,6 @@ examples:
   hml experiment table1 --tasks predcls               only the part that needs no detector
   hml experiment policies --data VRD --split val      choose settings without the test images
   hml experiment my_grid.yaml                         a grid of your own; configs/experiments/ has examples
-
-documentation: docs/experiments.md
 """
 
 
@@ -77,6 +75,7 @@ def add_experiment_parser(subparsers: Any) -> None:
     add("--quick", action="store_true", help="the grid's shorter version, with one seed")
     add("--jobs", type=int, default=usable_cores(), metavar="N",
         help="number of parallel runs; each uses one thread, or OMP_NUM_THREADS (default here: %(default)s)")
+    add("--resume", action="store_true", help=argparse.SUPPRESS)  # of earlier versions; a repeated command continues
     parser.set_defaults(handler=run_experiment)
 
 

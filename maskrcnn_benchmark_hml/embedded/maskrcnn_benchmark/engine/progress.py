@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import resource
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,9 +35,19 @@ class ReportedBar(tqdm):
         return True
 
 
+def _is_reported(path: str) -> bool:
+    """Whether the states go to ``path``. A process that a run starts inherits the variable but not the descriptor
+    ``/dev/fd/N``, whose number may then belong to another file: only a pipe is written to there."""
+    if not path.startswith("/dev/fd/"):
+        return bool(path)
+    with suppress(OSError):
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    return False
+
+
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
     """A tqdm bar of the main process: drawn on a terminal, or reported to a file if HML_PROGRESS_FILE names one."""
-    if is_main_process() and os.environ.get(PROGRESS_FILE):
+    if is_main_process() and _is_reported(os.environ.get(PROGRESS_FILE, "")):
         return ReportedBar(iterable, file=io.StringIO(), **options)
     return tqdm(iterable, disable=None if is_main_process() else True, dynamic_ncols=True, **options)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..config import profile_names
+from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..machine import usable_cores
 from ..method.aside import written_aside
@@ -101,8 +102,8 @@ def run_experiment(args: argparse.Namespace) -> int:
     tree = TreeChoice(args.tree, args.vectors)
     tree.check()
     grid = load_grid(args.name, quick=args.quick).narrowed(args.predictors, args.tasks)
-    if args.data is not None and not args.data.is_dir():
-        raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
+    if args.data is not None:
+        check_folder(args.data)
     from ..datasets.check import check_vg
 
     for number in (signal.SIGTERM, signal.SIGHUP):

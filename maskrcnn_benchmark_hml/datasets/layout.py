@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..errors import HMLError
+
+if TYPE_CHECKING:  # `hml demo --help` imports this module and must stay fast
+    import numpy as np
 
 H5_NAME = "VG-SGG-with-attri.h5"
 DICTS_NAME = "VG-SGG-dicts-with-attri.json"

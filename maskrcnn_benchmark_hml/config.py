@@ -17,6 +17,16 @@ from yacs.config import CfgNode
 
 from .errors import HMLError
 from .merge import read_config
+from .method.choices import (
+    CONTRIBUTIONS,
+    CR_METRICS,
+    CR_REDUCTIONS,
+    EFFECTIVE,
+    FISHER_MODES,
+    MR_MODES,
+    MR_REDUCTIONS,
+    PRIORS,
+)
 from .resources import config_file, config_root
 from .settings_notes import POLICIES, page
 
@@ -30,6 +40,11 @@ class Key:
     doc: str
     allowed: str
     check: Callable[[Any], bool]
+
+
+def profile_names() -> list[str]:
+    """The numeric profiles: the files of ``configs/hml/``."""
+    return sorted(p.stem for p in (config_root() / "hml").glob("*.yaml"))
 
 
 def _one_of(*values: str) -> tuple[str, Callable[[Any], bool]]:
@@ -72,7 +87,7 @@ KEYS: tuple[Key, ...] = tuple(
     Key(name, default, doc, *allowed)
     for name, default, allowed, doc in (
         ("ENABLED", False, _bool, "train in stages with HML; False gives the benchmark's own results bit for bit"),
-        ("PROFILE", "paper", _one_of("paper", "released", "tuned"), "numeric profile: configs/hml/<profile>.yaml"),
+        ("PROFILE", "paper", _one_of(*profile_names()), "numeric profile: configs/hml/<profile>.yaml"),
         ("SEED", 0, _number(0), "seeds weights, data order, transforms and pair sampling of every step"),
         (
             "CONTROL",
@@ -130,29 +145,29 @@ KEYS: tuple[Key, ...] = tuple(
          "(see Notes)"),
         # -- CR, eq. 5
         ("CR.WEIGHT", 1.0, _number(0), "weight of CR; 0 = no teacher is run"),
-        ("CR.METRIC", "l2", _one_of("l2", "l1", "ce", "kl"), "distance between the two softmax vectors"),
+        ("CR.METRIC", "l2", _one_of(*CR_METRICS), "distance between the two softmax vectors"),
         ("CR.TEMPERATURE", 1.0, _number(0, above=True), "softmax temperature of student and teacher"),
         ("CR.CLASSES", "old", _one_of("old", "all"), "classes compared: background + earlier stages', or all"),
-        ("CR.REDUCTION", "mean", _one_of("mean", "released"), "mean over pairs, or the released code's sum / (2 C)"),
+        ("CR.REDUCTION", "mean", _one_of(*CR_REDUCTIONS), "mean over pairs, or the released code's sum / (2 C)"),
         # -- Fisher, importance and MR, eq. 6-12
         ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3. The gradient of MR is added to that of the loss before "
          "clipping: the benchmark clips the norm of their sum. F and Omega see the gradient of the loss alone"),
-        ("MR.MODE", "paper", _one_of("paper", "released", "mean_one", "l2"), "weight of a parameter in MR. "
+        ("MR.MODE", "paper", _one_of(*MR_MODES), "weight of a parameter in MR. "
          "'paper': F + Omega; 'released': the released code's normalisation; 'mean_one': F + Omega divided by its "
          "mean; 'l2': 1 for every parameter (a control: plain L2 to theta*). Under 'paper' and 'mean_one' a parameter "
          "with Omega_raw = 0 (it contributed to a lower loss in no step) has weight 0, even if its F is above 0"),
-        ("MR.REDUCTION", "mean", _one_of("mean", "sum"), "eq. 12's mean over P, or the sum over P. With the sum, "
+        ("MR.REDUCTION", "mean", _one_of(*MR_REDUCTIONS), "eq. 12's mean over P, or the sum over P. With the sum, "
          "lambda has the scale of a weight decay: under 'mean_one' and 'l2' MR's gradient per unit of distance to "
          "theta* is 2 lambda on average"),
         ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M "
          "parameters more)"),
-        ("FISHER.MODE", "mean", _one_of("mean", "ema"), "eq. 8: running mean; 'ema' as in the released code"),
+        ("FISHER.MODE", "mean", _one_of(*FISHER_MODES), "eq. 8: running mean; 'ema' as in the released code"),
         ("FISHER.EMA", 0.5, _number(0, 1, above=True), "share of the new square in F under 'ema'"),
         ("IMPORTANCE.INTERVAL", 1, _number(0), "recorded steps per term of eq. 9: 1 = one term per step, as printed; "
          "n = one term for every n steps; 0 = one term for the whole stage (see Notes)"),
-        ("IMPORTANCE.EFFECTIVE", "parameter", _one_of("parameter", "step"), "which contributions are set to 0 where "
+        ("IMPORTANCE.EFFECTIVE", "parameter", _one_of(*EFFECTIVE), "which contributions are set to 0 where "
          "the loss rises (below eq. 11): those of single parameters, or also those of a whole step (see Notes)"),
-        ("IMPORTANCE.CONTRIBUTION", "descent", _one_of("descent", "released"), "eq. 11 with the corrected sign, or as "
+        ("IMPORTANCE.CONTRIBUTION", "descent", _one_of(*CONTRIBUTIONS), "eq. 11 with the corrected sign, or as "
          "misprinted and released (then steps that raise the loss count as important)"),
         ("IMPORTANCE.EPS", 1e-30, _number(1.2e-38, 1), "eps of eq. 9; keep it far below F dtheta^2 / 2, which can be "
          "1e-18. Numbers below 1.2e-38 are 0 in float32"),
@@ -160,7 +175,7 @@ KEYS: tuple[Key, ...] = tuple(
         ("TEST.TAU", (), (_numbers(0)[0] + " (may be empty)", lambda v: all(_is_number(x) and x >= 0 for x in v)),
          "logit adjustment after training (Menon et al. 2021): each test is also evaluated with the relation logits "
          "minus tau log prior, and written to <test folder>/tau_<tau>/; works with HML.ENABLED False; empty = off"),
-        ("TEST.PRIOR", "foreground", _one_of("foreground", "all"), "logits that TEST.TAU adjusts. 'foreground': those "
+        ("TEST.PRIOR", "foreground", _one_of(*PRIORS), "logits that TEST.TAU adjusts. 'foreground': those "
          "of the predicates; each pair keeps its background probability. 'all': those of all C classes, with "
          "1 - POSITIVE_FRACTION as the background's prior"),
         # -- running
@@ -191,11 +206,6 @@ def add_hml_config(cfg: CfgNode) -> CfgNode:
     if frozen:
         cfg.freeze()
     return cfg
-
-
-def profile_names() -> list[str]:
-    """The numeric profiles: the files of ``configs/hml/``."""
-    return sorted(p.stem for p in (config_root() / "hml").glob("*.yaml"))
 
 
 def merge_profile(cfg: CfgNode, profile: str) -> None:

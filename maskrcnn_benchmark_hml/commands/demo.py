@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import profile_names
+from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..experiments.budget import BUDGETS, budget_help, describe_budget
 from ..experiments.demo import ITERATIONS, MOST_LAYERS, RUNS, Demo, prepare_data, prepare_detector
@@ -93,8 +94,8 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise HMLError(f"there is no config file {args.config}; give an existing file to --config")
     if args.detector is not None and not args.detector.is_file():
         raise HMLError(f"there is no detector {args.detector}; give the model_final.pth of a trained one to --detector")
-    if args.data is not None and not args.data.is_dir():
-        raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
+    if args.data is not None:
+        check_folder(args.data)
 
 
 def run_demo(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import profile_names
+from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..experiments.budget import BUDGETS, budget_help
 from ..experiments.cost import grid_cost
@@ -112,8 +113,8 @@ def _planned(args: argparse.Namespace) -> tuple[Grid, Options]:
     tree = TreeChoice(args.tree, args.vectors)
     tree.check()
     grid = load_grid(args.name, quick=args.quick).narrowed(args.predictors, args.tasks)
-    if args.data is not None and not args.data.is_dir():
-        raise HMLError(f"there is no dataset folder {args.data}; hml data --help says how to make one")
+    if args.data is not None:
+        check_folder(args.data)
     from ..datasets.check import check_vg
 
     interrupt_on_signals()

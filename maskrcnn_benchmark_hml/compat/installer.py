@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+from ..datasets.layout import check_folder
 from ..errors import HMLError
 from . import host_modules, libraries, modules, statistics, workers
 from .imports import active_finder
@@ -91,9 +92,7 @@ def install(root: str | os.PathLike, data: str | os.PathLike | None = None) -> I
             raise HMLError(f"the checkout {_done.root} is already in use; start a new process for {root}")
         _check(root)
         if data is not None:
-            if not Path(data).is_dir():
-                raise HMLError(f"the dataset folder {data} does not exist; give --data a folder made by 'hml data'")
-            os.environ[host_modules.DATA_VARIABLE] = str(Path(data).expanduser().absolute())
+            os.environ[host_modules.DATA_VARIABLE] = str(check_folder(data).expanduser().absolute())
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
         _done = Installed(root, ())

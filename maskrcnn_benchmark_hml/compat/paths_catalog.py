@@ -10,7 +10,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from maskrcnn_benchmark_hml.datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME
+from maskrcnn_benchmark_hml.datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, check_folder
 from maskrcnn_benchmark_hml.errors import HMLError
 
 _PLACES = {
@@ -47,9 +47,7 @@ DatasetCatalog = _host.DatasetCatalog
 ModelCatalog = getattr(_host, "ModelCatalog", None)
 
 if os.environ.get("HML_DATA"):
-    _folder = Path(os.environ["HML_DATA"]).expanduser().absolute()
-    if not _folder.is_dir():
-        raise HMLError(f"the dataset folder {_folder} does not exist; give --data a folder made by 'hml data'")
+    _folder = check_folder(Path(os.environ["HML_DATA"]).expanduser().absolute())
     for _name, _entry in list(DatasetCatalog.DATASETS.items()):
         if "VG" in _name and "roidb_file" in _entry:  # IETrans: 50VG_stanford_...
             DatasetCatalog.DATASETS[_name] = _move(_entry, _folder)

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..errors import HMLError
 from ..files import aside_of, remove_left_over
+
+if TYPE_CHECKING:  # `hml demo --help` imports this module and must stay fast
+    import numpy as np
 
 H5_NAME = "VG-SGG-with-attri.h5"
 DICTS_NAME = "VG-SGG-dicts-with-attri.json"
@@ -25,6 +27,9 @@ PHOTOS_NAME = "VG_100K"
 BOX_SCALE = 1024
 """Boxes are stored as if the longer side of the picture had this many pixels."""
 
+BACKGROUND = "__background__"
+"""The name of class 0, in front of the vocabulary's names."""
+
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """Values of the array ``split``; where none is VALIDATION, the first of the training split validate."""
 
@@ -33,6 +38,25 @@ MAX_ATTRIBUTES = 10
 
 UNREADABLE_VG_IMAGES = frozenset({1592, 1722, 4616, 4617})
 """Visual Genome's four broken pictures: listed in its image_data.json, absent from the h5 file."""
+
+
+def check_folder(folder: Path | str) -> Path:
+    """The dataset folder as a path; HMLError if there is none."""
+    if not Path(folder).is_dir():
+        raise HMLError(f"there is no dataset folder {folder}; hml data --help says how to make one")
+    return Path(folder)
+
+
+def check_file(path: Path | str) -> Path:
+    """A file of a dataset folder as a path; HMLError if there is none."""
+    path = Path(path)
+    if not path.is_file():
+        folder = check_folder(path.parent)
+        raise HMLError(
+            f"{folder} has no {path.name}; a dataset folder (--data or HML_DATA) needs {H5_NAME}, {DICTS_NAME}, "
+            f"{IMAGES_NAME} and {PHOTOS_NAME}"
+        )
+    return path
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +13,20 @@ import numpy as np
 from ..errors import HMLError
 from ..files import open_h5, read_json
 from .layout import (
+    BACKGROUND,
     BOX_SCALE,
     DICTS_NAME,
     H5_NAME,
     IMAGES_NAME,
     MAX_ATTRIBUTES,
+    TEST,
+    TRAIN,
     UNREADABLE_VG_IMAGES,
+    VALIDATION,
     ImageRecord,
     Vocabulary,
+    check_file,
+    check_folder,
 )
 
 ARRAYS: dict[str, tuple[int | None, ...]] = {
@@ -69,21 +77,91 @@ def load_raw(folder: Path | str) -> RawVG:
     Raises:
         HMLError: a file or key is missing or unreadable, or an array has the wrong shape or type.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise HMLError(f"{folder} is not a folder; name the folder that holds {H5_NAME}")
+    folder = check_folder(folder)
     for name in (H5_NAME, DICTS_NAME, IMAGES_NAME):
-        if not (folder / name).is_file():
-            raise HMLError(
-                f"{folder} has no {name}; a dataset folder needs {H5_NAME}, {DICTS_NAME}, {IMAGES_NAME} and VG_100K"
-            )
-    arrays, attrs = _load_h5(folder / H5_NAME)
+        check_file(folder / name)
+    with open_annotations(folder / H5_NAME) as h5:
+        arrays, attrs = {name: h5[name][()] for name in ARRAYS if name in h5}, dict(h5.attrs)
     dicts, images = _load_json(folder / DICTS_NAME, dict), _load_json(folder / IMAGES_NAME, list)
     kept = [e for e in images if not isinstance(e, dict) or e.get("image_id") not in UNREADABLE_VG_IMAGES]
     has_attributes = "attributes" in arrays
     if not has_attributes:
         arrays["attributes"] = no_attributes(len(arrays["labels"]))
     return RawVG(folder, arrays, attrs, dicts, kept, has_attributes)
+
+
+@contextmanager
+def open_annotations(path: Path | str, names: Iterable[str] = ARRAYS) -> Iterator[h5py.File]:
+    """The h5 file, open, with the named arrays checked to be there in the right shape and type.
+
+    Raises:
+        HMLError: the file or an array is missing or unreadable, or an array has the wrong shape or type.
+    """
+    with open_h5(check_file(path)) as h5:
+        for name in names:
+            if name in h5:
+                _check_shape(path, name, h5[name])
+            elif name != "attributes":
+                raise HMLError(f"{path} has no array {name!r}; it is not a scene-graph file in Visual Genome's format")
+        yield h5
+
+
+def read_names(path: Path | str, *kinds: str) -> list[tuple[str, ...]]:
+    """The names of the kinds (label, predicate, attribute) of a vocabulary file in index order, without the background.
+
+    Read is ``<kind>_to_idx``, as the benchmark does; where it is missing, its inverse.
+
+    Raises:
+        HMLError: the file or a mapping is missing, or the indices have a gap.
+    """
+    content = _load_json(check_file(path), dict)
+    names = []
+    for kind in kinds:
+        index, inverse = content.get(f"{kind}_to_idx"), content.get(f"idx_to_{kind}")
+        if index is None and kind == "attribute":
+            index = {}  # a vocabulary of the format's older version, without attributes
+        if index is None and isinstance(inverse, dict):
+            index = {name: int(number) for number, name in inverse.items()}
+        if not isinstance(index, dict):
+            raise HMLError(f"{path} has no '{kind}_to_idx'; it must be a vocabulary file of a Visual Genome split")
+        ordered = sorted((name for name in index if name != BACKGROUND), key=index.__getitem__)
+        if [index[name] for name in ordered] != list(range(1, len(ordered) + 1)):
+            raise HMLError(f"{path}: the indices of {kind}_to_idx are not 1 to {len(ordered)}; close the gaps")
+        names.append(tuple(ordered))
+    return names
+
+
+def split_images(
+    file: h5py.File, split: str, num_im: int = -1, num_val_im: int | None = None, with_relations: bool = True
+) -> tuple[np.ndarray, int | None]:
+    """The images of a split that have a box and, if asked for, a relation.
+
+    Validation images are those that the file marks by split 1; where it marks none, or ``num_val_im`` is given, the
+    first ``num_val_im`` of its training split.
+
+    Args:
+        split: train, val or test.
+        num_im: use only the first images of the split in the file; -1: all.
+        num_val_im: None: as the file says, else by its size (:func:`validation_size`).
+
+    Returns:
+        Their indices, and how many images at the front of the training split are the validation split; None when it was
+        not given and the split is test, or the file itself marks validation images.
+    """
+    flags = file["split"][:]
+    marked = num_val_im is None and bool((flags == VALIDATION).any())
+    selected = flags == {"train": TRAIN, "val": VALIDATION if marked else TRAIN, "test": TEST}[split]
+    selected &= file["img_to_first_box"][:] >= 0
+    if with_relations:
+        selected &= file["img_to_first_rel"][:] >= 0
+    images = np.flatnonzero(selected)
+    images = images[:num_im] if num_im > -1 else images
+    if split != "test" and not marked:
+        if num_val_im is None:
+            num_val_im = validation_size(len(images), file.attrs.get("num_val_images"))
+        if num_val_im > 0:
+            images = images[:num_val_im] if split == "val" else images[num_val_im:]
+    return images, num_val_im
 
 
 def no_attributes(objects: int) -> np.ndarray:
@@ -176,18 +254,7 @@ def validation_size(n_train: int, stored: int | None = None) -> int:
     return 5000 if n_train > 10000 else max(1, n_train // 10)
 
 
-def _load_h5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    with open_h5(path) as h5:
-        missing = [name for name in ARRAYS if name not in h5 and name != "attributes"]
-        if missing:
-            raise HMLError(
-                f"{path} has no array {missing[0]!r}; it is not a scene-graph file in Visual Genome's format"
-            )
-        present = [name for name in ARRAYS if name in h5 and _shape_fits(path, name, h5[name])]
-        return {name: h5[name][()] for name in present}, dict(h5.attrs)
-
-
-def _shape_fits(path: Path, name: str, array: h5py.Dataset) -> bool:
+def _check_shape(path: Path | str, name: str, array: h5py.Dataset) -> None:
     expected = ARRAYS[name]
     if not isinstance(array, h5py.Dataset):
         raise HMLError(f"{path}: {name!r} is a group; it must be an array")
@@ -197,7 +264,6 @@ def _shape_fits(path: Path, name: str, array: h5py.Dataset) -> bool:
     floats = array.dtype.kind == "f" and name == "boxes_1024"
     if array.dtype.kind not in "iu" and not floats:
         raise HMLError(f"{path}: the array {name!r} holds {array.dtype}; it must hold integers")
-    return True
 
 
 def _load_json(path: Path, kind: type) -> dict | list:
@@ -224,7 +290,7 @@ def _names(dicts: dict, kind: str) -> tuple[str, ...]:
                 f"{DICTS_NAME}: {forward!r} calls {i} {name!r}, but {backward!r} gives {dicts[backward].get(name)}"
             )
         names.append(name)
-    extra = [name for name in dicts[backward] if name not in set(names) and name != "__background__"]
+    extra = [name for name in dicts[backward] if name not in set(names) and name != BACKGROUND]
     if extra:
         raise HMLError(f"{DICTS_NAME}: {backward!r} knows {extra[0]!r}, which {forward!r} lacks")
     return tuple(names)

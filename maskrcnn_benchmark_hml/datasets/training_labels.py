@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import HMLError
-from ..files import open_h5, read_json
-from .layout import DICTS_NAME, H5_NAME, TRAIN, VALIDATION
-from .reader import validation_size
+from .layout import DICTS_NAME, H5_NAME
+from .reader import open_annotations, read_names, split_images
 
 
 def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
@@ -22,28 +21,13 @@ def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:
         HMLError: a file is missing or cannot be read, or a predicate index outside the vocabulary.
     """
     folder = Path(folder)
-    h5_path, names_path = folder / H5_NAME, folder / DICTS_NAME
-    if not names_path.is_file():
-        raise HMLError(f"the vocabulary {names_path} does not exist; correct the path")
-    vocabulary = read_json(names_path)
-    if not h5_path.is_file():
-        raise HMLError(f"{h5_path} does not exist; give a dataset folder (see: hml data --help)")
-    try:
-        names = {int(index): name for index, name in vocabulary["idx_to_predicate"].items()}
-        predicates = [names[index] for index in range(1, len(names) + 1)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise HMLError(f"{names_path} has no idx_to_predicate numbered from 1; run hml data check") from error
-    try:
-        with open_h5(h5_path) as file:
-            split = file["split"][:]
-            used = (split == TRAIN) & (file["img_to_first_box"][:] >= 0) & (file["img_to_first_rel"][:] >= 0)
-            train = np.flatnonzero(used)
-            if not (split == VALIDATION).any():  # without marked ones the first images are for validation
-                train = train[validation_size(len(train), file.attrs.get("num_val_images")) :]
-            first, last = file["img_to_first_rel"][:][train], file["img_to_last_rel"][:][train]
-            labels = file["predicates"][:].reshape(-1)
-    except KeyError as error:
-        raise HMLError(f"{h5_path} lacks an array ({error}); run hml data check {folder}") from error
+    h5_path = folder / H5_NAME
+    (predicates,) = map(list, read_names(folder / DICTS_NAME, "predicate"))
+    needed = ("split", "img_to_first_box", "img_to_first_rel", "img_to_last_rel", "predicates")
+    with open_annotations(h5_path, needed) as file:
+        train, _ = split_images(file, "train")
+        first, last = file["img_to_first_rel"][:][train], file["img_to_last_rel"][:][train]
+        labels = file["predicates"][:].reshape(-1)
     spans = [labels[low : high + 1] for low, high in zip(first, last)]
     chosen = np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
     if chosen.size and not 1 <= chosen.min() <= chosen.max() <= len(predicates):

@@ -13,6 +13,7 @@ import yaml
 
 from ..config import check_option_names, normalise_options
 from ..errors import HMLError
+from ..method.choices import PRIORS
 from ..resources import config_root, embedded_root
 from .grid import FAMILIES, Grid, Sweep, Variant, override_text
 from .presets import PREDICTORS, TASKS
@@ -134,7 +135,7 @@ class _Reader:
             tasks=self.choices(content.get("tasks", shared["tasks"]), TASKS, "tasks"),
             after=str(content.get("after", "")),
             taus=tuple(self.number(t, "taus") for t in self.list(content.get("taus", []), "taus")),
-            prior=self.one_of(content.get("prior", "foreground"), ("foreground", "all"), "prior"),
+            prior=self.one_of(content.get("prior", "foreground"), PRIORS, "prior"),
             x=None if content.get("x") is None else self.number(content["x"], "x"),
         )
         if variant.shares and len(variant.shares) != variant.layers:

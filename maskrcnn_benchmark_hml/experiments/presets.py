@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..datasets.layout import DICTS_NAME
 from ..errors import HMLError
-from ..files import read_json
 from ..resources import config_file
 
 RELATION_CONFIG = "demo/relation.yaml"
@@ -75,16 +75,10 @@ def class_counts(data: Path) -> tuple[str, ...]:
     Raises:
         HMLError: the folder has no vocabulary.
     """
-    vocabulary = _vocabulary(data)
-    objects, predicates = len(vocabulary["label_to_idx"]) + 1, len(vocabulary["predicate_to_idx"]) + 1
+    from ..datasets.reader import read_names
+
+    objects, predicates = (len(names) + 1 for names in read_names(data / DICTS_NAME, "label", "predicate"))
     return (
         *("MODEL.ROI_BOX_HEAD.NUM_CLASSES", str(objects)),
         *(f"{_HEAD}.NUM_CLASSES", str(predicates)),
     )
-
-
-def _vocabulary(data: Path) -> dict[str, dict[str, int]]:
-    path = data / "VG-SGG-dicts-with-attri.json"
-    if not path.is_file():
-        raise HMLError(f"{data} has no {path.name}; see hml data --help for how a dataset folder is made")
-    return read_json(path)

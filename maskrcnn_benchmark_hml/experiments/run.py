@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..datasets.layout import DICTS_NAME, H5_NAME, check_file
 from ..errors import HMLError
 from ..files import file_digest, inherited_lock, write_json
 from ..resources import config_file
@@ -120,11 +121,8 @@ class RunResult:
 def data_digest(folder: Path) -> str:
     """Digest of the annotations of a dataset folder (the h5 file and the vocabulary), not of the photos."""
     digest = hashlib.sha256()
-    for name in ("VG-SGG-with-attri.h5", "VG-SGG-dicts-with-attri.json"):
-        path = folder / name
-        if not path.is_file():
-            raise HMLError(f"{folder} has no {name}; see hml data --help for how a dataset folder is made")
-        digest.update(file_digest(path))
+    for name in (H5_NAME, DICTS_NAME):
+        digest.update(file_digest(check_file(folder / name)))
     return digest.hexdigest()[:16]
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from yacs.config import CfgNode
 
 from ..config import add_hml_config, merge_profile
+from ..datasets.layout import DICTS_NAME
 from ..errors import HMLError
-from ..files import read_json
 from ..resources import config_root
 
 if TYPE_CHECKING:
@@ -167,11 +167,9 @@ class DataTrees:
     @cached_property
     def names(self) -> list[str]:
         """The predicates in index order."""
-        from ..datasets.layout import DICTS_NAME
+        from ..datasets.reader import read_names
 
-        vocabulary = read_json(self.data / DICTS_NAME)
-        index = vocabulary["predicate_to_idx"]
-        return sorted(index, key=index.__getitem__)
+        return list(read_names(self.data / DICTS_NAME, "predicate")[0])
 
     @cached_property
     def counts(self) -> dict[str, int]:

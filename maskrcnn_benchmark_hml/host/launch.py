@@ -14,6 +14,7 @@ from typing import Any
 from .. import compat
 from ..compat import leave_process_group, local_rank_argument
 from ..config import add_hml_config, merge_profile, normalise_options, requested_profile
+from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..merge import merge_settings
 from ..resources import config_root
@@ -43,9 +44,7 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
     path = benchmark.script(script)
     argv = prepare_command_line(argv, benchmark)
     if data is not None:
-        if not Path(data).is_dir():
-            raise HMLError(f"the dataset folder {data} does not exist; make one with hml data make-mini-vg {data}")
-        os.environ["HML_DATA"] = str(Path(data).resolve())
+        os.environ["HML_DATA"] = str(check_folder(data).resolve())
     enter(benchmark)
     add_settings(argv)
     old_argv, sys.argv = sys.argv, [str(path), *argv]

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
-
-PRIORS = ("foreground", "all")
+from .choices import PRIORS
 
 
 def log_prior(counts: Sequence[float] | Tensor, foreground_share: float) -> Tensor:

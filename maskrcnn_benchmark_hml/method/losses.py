@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import HMLError
-
-METRICS = ("l2", "l1", "ce", "kl")
-REDUCTIONS = ("mean", "released")
+from .choices import CR_METRICS, CR_REDUCTIONS
 
 
 def class_balanced_weights(counts: Sequence[float] | Tensor, gamma: float | None = None) -> Tensor:
@@ -102,10 +100,10 @@ def concept_reconstruction(
     Raises:
         HMLError: an unknown metric or reduction, a temperature not above 0, or shapes that do not fit.
     """
-    if metric not in METRICS:
-        raise HMLError(f"the CR metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
-    if reduction not in REDUCTIONS:
-        raise HMLError(f"the CR reduction {reduction!r} is unknown; use one of {', '.join(REDUCTIONS)}")
+    if metric not in CR_METRICS:
+        raise HMLError(f"the CR metric {metric!r} is unknown; use one of {', '.join(CR_METRICS)}")
+    if reduction not in CR_REDUCTIONS:
+        raise HMLError(f"the CR reduction {reduction!r} is unknown; use one of {', '.join(CR_REDUCTIONS)}")
     if not temperature > 0:
         raise HMLError(f"the CR temperature is {temperature}; it must be above 0")
     if student_logits.dim() != 2 or student_logits.shape != teacher_logits.shape:

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
+from .choices import MR_MODES, MR_REDUCTIONS
 from .flat import FlatLayout
 from .importance import normalise_importance, released_normalise
-
-MODES = ("paper", "released", "mean_one", "l2")
-REDUCTIONS = ("mean", "sum")
 
 
 def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mode: str = "paper") -> dict[str, Tensor]:
@@ -29,8 +27,8 @@ def mr_weights(fisher: Mapping[str, Tensor], omega_raw: Mapping[str, Tensor], mo
     Raises:
         HMLError: an unknown mode, or F and Omega of different parameters.
     """
-    if mode not in MODES:
-        raise HMLError(f"the MR mode {mode!r} is unknown; use one of {', '.join(MODES)}")
+    if mode not in MR_MODES:
+        raise HMLError(f"the MR mode {mode!r} is unknown; use one of {', '.join(MR_MODES)}")
     names = list(fisher)
     if names != list(omega_raw) or any(fisher[name].shape != omega_raw[name].shape for name in names):
         raise HMLError("F and Omega belong to different parameters; take both from one stage's memory")
@@ -99,8 +97,8 @@ class ModelReconstruction:
         mode: str = "paper",
         reduction: str = "mean",
     ) -> None:
-        if reduction not in REDUCTIONS:
-            raise HMLError(f"the MR reduction {reduction!r} is unknown; use one of {', '.join(REDUCTIONS)}")
+        if reduction not in MR_REDUCTIONS:
+            raise HMLError(f"the MR reduction {reduction!r} is unknown; use one of {', '.join(MR_REDUCTIONS)}")
         if not 0 <= lam < float("inf"):
             raise HMLError(f"lambda, the weight of MR, is {lam}; it must be finite and not negative")
         self._layout = layout = FlatLayout(named_params)

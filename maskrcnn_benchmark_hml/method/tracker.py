@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
+from .choices import CONTRIBUTIONS, EFFECTIVE, FISHER_MODES
 from .flat import FlatLayout
 from .importance import fisher_update, importance_raw, kl_term, loss_decrease, released_importance, step_contribution
-
-FISHER_MODES = ("mean", "ema")
-CONTRIBUTIONS = ("descent", "released")
-EFFECTIVE = ("parameter", "step")
 
 
 class ImportanceTracker:

@@ -147,4 +147,4 @@ def test_command_prints_the_sentence_and_exits_with_2(small, capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("hml: error: ") and captured.err.count("\n") == 1
     assert main(["data", "check", str(small / "nowhere")]) == 2
-    assert "is not a folder" in capsys.readouterr().err
+    assert "there is no dataset folder" in capsys.readouterr().err

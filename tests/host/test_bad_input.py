@@ -95,7 +95,7 @@ def test_unknown_profile_script_config_and_folders(tiny_vg, out, tmp_path, monke
         run_script("tools/nothing.py", [])
     with pytest.raises(HMLError, match="config file nowhere.yaml does not exist"):
         run_script("tools/relation_train_net.py", ["--config-file", "nowhere.yaml"])
-    with pytest.raises(HMLError, match="dataset folder .* does not exist; make one"):
+    with pytest.raises(HMLError, match="there is no dataset folder .*none; hml data --help"):
         run_script("tools/relation_train_net.py", [], data=str(tmp_path / "none"))
     with pytest.raises(HMLError, match="--sgb .* is not a Scene-Graph-Benchmark checkout"):
         run_script("tools/relation_train_net.py", [], sgb=str(tmp_path))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().parents[1]):
     if str(_folder) not in sys.path:
@@ -28,19 +27,13 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.evaluation import test, validate
 from maskrcnn_benchmark.engine.inference import inference
-from maskrcnn_benchmark.engine.launch import (
-    argument_parser,
-    check_detector,
-    check_run,
-    merged_config,
-    start_log,
-    start_processes,
-)
+from maskrcnn_benchmark.engine.launch import check_detector, start_training
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer, clip_grad_norm
 from maskrcnn_benchmark.utils.comm import get_rank
+from maskrcnn_benchmark.utils.model_serialization import unwrapped
 from maskrcnn_benchmark.utils.rng import seed_all
 from yacs.config import CfgNode
 
@@ -69,16 +62,9 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
     val_loaders = make_data_loader(cfg, mode="val", is_distributed=distributed)
     return train_loop(Parts(
         cfg, logger, model, optimizer, scheduler, amp, checkpointer, train_loader, clip_grad_norm,
-        validate=lambda: run_val(cfg, model, val_loaders, distributed, logger),
+        validate=lambda: validate(inference, cfg, unwrapped(model), val_loaders, logger),
         may_end_early=False, print_first_gradients=False, extra=extra,
     ))
-
-
-def run_val(
-    cfg: CfgNode, model: torch.nn.Module, val_data_loaders: list[Any], distributed: bool, logger: logging.Logger
-) -> float:
-    """Mean mAP@0.5 over the validation datasets, the same on every process."""
-    return validate(inference, cfg, model.module if distributed else model, val_data_loaders, logger)
 
 
 def run_test(cfg: CfgNode, model: torch.nn.Module, distributed: bool, logger: logging.Logger) -> None:
@@ -88,15 +74,7 @@ def run_test(cfg: CfgNode, model: torch.nn.Module, distributed: bool, logger: lo
 
 
 def main() -> None:
-    parser = argument_parser("Train an object detector")
-    parser.add_argument("--skip-test", action="store_true", help="do not test the final model")
-    args = parser.parse_args()
-    run_cfg = merged_config(cfg, args.config_file, args.opts)
-    check_run(run_cfg)
-    check_detector(run_cfg)
-    distributed = start_processes(run_cfg, args.local_rank)
-    logger = start_log(run_cfg, args)
-
+    args, run_cfg, distributed, logger = start_training("Train an object detector", cfg, check_detector)
     model = train(run_cfg, args.local_rank, distributed, logger)
     if not args.skip_test:
         run_test(run_cfg, model, distributed, logger)

@@ -28,15 +28,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.evaluation import test, validate
 from maskrcnn_benchmark.engine.inference import inference
-from maskrcnn_benchmark.engine.launch import (
-    argument_parser,
-    check_run,
-    check_start,
-    merged_config,
-    start_log,
-    start_processes,
-    starting_model,
-)
+from maskrcnn_benchmark.engine.launch import check_start, start_training, starting_model
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -131,15 +123,7 @@ def run_test(cfg: CfgNode, model: torch.nn.Module, distributed: bool, logger: lo
 
 
 def main() -> None:
-    parser = argument_parser("Train a relation head")
-    parser.add_argument("--skip-test", action="store_true", help="do not test the final model")
-    args = parser.parse_args()
-    run_cfg = merged_config(cfg, args.config_file, args.opts)
-    check_run(run_cfg)
-    check_start(run_cfg)
-    distributed = start_processes(run_cfg, args.local_rank)
-    logger = start_log(run_cfg, args)
-
+    args, run_cfg, distributed, logger = start_training("Train a relation head", cfg, check_start)
     model = train(run_cfg, args.local_rank, distributed, logger)
     if not args.skip_test:
         run_test(run_cfg, model, distributed, logger)

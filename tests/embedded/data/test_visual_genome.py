@@ -253,9 +253,9 @@ def gap_in_vocabulary(folder):
 
 
 BAD = {
-    "no annotation file": (lambda f: (f / FILES["roidb_file"]).unlink(), "there is no annotation file"),
+    "no annotation file": (lambda f: (f / FILES["roidb_file"]).unlink(), "has no VG-SGG-with-attri.h5; a data"),
     "truncated h5": (truncate(FILES["roidb_file"]), "is cut short .holds"),
-    "array missing": (drop_array, "lacks the array 'relationships'"),
+    "array missing": (drop_array, "has no array 'relationships'"),
     "box of no extent": (edit("boxes_1024", put(-1, 2, value=0)), "box .* widths and heights must be positive"),
     "relation to another image": (edit("relationships", put(-1, 0, value=0)), "relation .* joins the objects"),
     "object index too large": (edit("relationships", put(-1, 1, value=9999)), "relation .* joins the objects"),
@@ -268,7 +268,7 @@ BAD = {
     "no pictures": (lambda f: shutil.rmtree(f / "VG_100K"), "no picture folder"),
     "other image list": (shorten_list, "lists 37 images but the annotation file has 38"),
     "truncated image list": (truncate("image_data.json"), "is cut short .does not end"),
-    "no vocabulary": (lambda f: (f / FILES["dict_file"]).unlink(), "there is no file"),
+    "no vocabulary": (lambda f: (f / FILES["dict_file"]).unlink(), "has no VG-SGG-dicts-with-attri"),
     "gap in the vocabulary": (gap_in_vocabulary, "close the gaps"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -88,8 +88,22 @@ def log_settings(cfg: CfgNode, logger: logging.Logger) -> None:
         logger.info("These keys are set and have no effect here: %s", keys)
 
 
-def start_log(cfg: CfgNode, args: argparse.Namespace) -> logging.Logger:
-    """Make ``OUTPUT_DIR`` with the log and the configuration that a training starts with; returns the logger."""
+def start_training(
+    description: str, cfg: CfgNode, check: Callable[[CfgNode], None]
+) -> tuple[argparse.Namespace, CfgNode, bool, logging.Logger]:
+    """All that a training script does before it trains; ``check`` examines the config beyond :func:`check_run`.
+
+    Returns:
+        The options, the config, whether there are several processes, and the logger; its file and the config's are
+        written.
+    """
+    parser = argument_parser(description)
+    parser.add_argument("--skip-test", action="store_true", help="do not test the final model")
+    args = parser.parse_args()
+    cfg = merged_config(cfg, args.config_file, args.opts)
+    check_run(cfg)
+    check(cfg)
+    distributed = start_processes(cfg, args.local_rank)
     if cfg.OUTPUT_DIR:
         mkdir(cfg.OUTPUT_DIR)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, get_rank())
@@ -97,7 +111,7 @@ def start_log(cfg: CfgNode, args: argparse.Namespace) -> logging.Logger:
     logger.info("Environment:\n%s", collect_env_info())
     log_settings(cfg, logger)
     save_config(cfg, os.path.join(cfg.OUTPUT_DIR, "config.yml"))
-    return logger
+    return args, cfg, distributed, logger
 
 
 def check_detector(cfg: CfgNode) -> None:

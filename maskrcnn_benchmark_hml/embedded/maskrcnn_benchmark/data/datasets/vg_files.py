@@ -11,23 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from maskrcnn_benchmark_hml.datasets.format import validation_size
-from maskrcnn_benchmark_hml.datasets.layout import TEST, TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
+from maskrcnn_benchmark_hml.datasets.layout import BACKGROUND, BOX_SCALE, UNREADABLE_VG_IMAGES, check_file
 from maskrcnn_benchmark_hml.datasets.pictures import locate_pictures
-from maskrcnn_benchmark_hml.datasets.reader import no_attributes
+from maskrcnn_benchmark_hml.datasets.reader import no_attributes, open_annotations, read_names, split_images
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import open_h5
-from maskrcnn_benchmark_hml.files import read_json as read_json_file
-
-BOX_SCALE = 1024
-"""Boxes are stored as if the longer image side had this many pixels."""
-
-BACKGROUND = "__background__"
+from maskrcnn_benchmark_hml.files import read_json
 
 _PER_IMAGE = ("split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel")
 _PER_BOX = ("labels", f"boxes_{BOX_SCALE}")
@@ -77,12 +69,8 @@ def read_annotations(
 ) -> Annotations:
     """The annotations of ``split`` = train, val or test.
 
-    Validation images are those that the file marks by split 1; where it marks none, or ``num_val_im`` is given, the
-    first ``num_val_im`` of its training split.
-
     Args:
-        num_im: use only the first images of the split in the file; -1: all.
-        num_val_im: None: as the file says, else by its size (``validation_size``).
+        num_im, num_val_im: see :func:`split_images`.
         filter_empty_rels: leave out images without a relation.
         filter_non_overlap: leave out relations whose boxes do not touch, then images without a relation left.
 
@@ -93,14 +81,7 @@ def read_annotations(
     with _opened(path) as file:
         per_image_arrays = {name: file[name][:] for name in _PER_IMAGE}
         num_boxes, num_rels = len(file["labels"]), len(file["relationships"])
-        marked = num_val_im is None and bool((per_image_arrays["split"] == VALIDATION).any())
-        wanted = {"train": TRAIN, "val": VALIDATION if marked else TRAIN, "test": TEST}[split]
-        image_index = _select_images(per_image_arrays, wanted, num_im, filter_empty_rels)
-        if split != "test" and not marked:
-            if num_val_im is None:
-                num_val_im = validation_size(len(image_index), file.attrs.get("num_val_images"))
-            if num_val_im > 0:
-                image_index = image_index[:num_val_im] if split == "val" else image_index[num_val_im:]
+        image_index, num_val_im = split_images(file, split, num_im, num_val_im, filter_empty_rels)
         first, last = (per_image_arrays[f"img_to_{end}_box"][image_index].astype(np.int64) for end in ("first", "last"))
         first_box, end_box = first, last + 1
         first_rel = per_image_arrays["img_to_first_rel"][image_index].astype(np.int64)
@@ -152,28 +133,13 @@ def read_annotations(
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The open annotation file, with every array that a split needs; HMLError when it cannot be read."""
-    if not path.is_file():
-        raise HMLError(f"there is no annotation file {path}; set HML_DATA (or hml run --data) to the dataset's folder")
-    with open_h5(path) as file:
-        missing = [name for name in (*_PER_IMAGE, *_PER_BOX, *_PER_RELATION) if name not in file]
-        if missing:
-            raise HMLError(f"{path} lacks the array {missing[0]!r}; check it with: hml data check {path.parent}")
+    with open_annotations(path) as file:
         for names in (_PER_IMAGE, _PER_BOX, _PER_RELATION):
             names = (*names, _ATTRIBUTES) if names == _PER_BOX and _ATTRIBUTES in file else names
             sizes = {name: len(file[name]) for name in names}
             if len(set(sizes.values())) > 1:
                 raise HMLError(f"{path} has arrays of different lengths, {sizes}; write the file again")
         yield file
-
-
-def _select_images(arrays: dict[str, np.ndarray], split: int, num_im: int, filter_empty_rels: bool) -> np.ndarray:
-    """Indices of the images with this ``split`` that have a box and, if asked for, a relation."""
-    selected = arrays["split"] == split
-    selected &= arrays["img_to_first_box"] >= 0
-    if filter_empty_rels:
-        selected &= arrays["img_to_first_rel"] >= 0
-    image_index = np.flatnonzero(selected)
-    return image_index[:num_im] if num_im > -1 else image_index
 
 
 def _corners(boxes: np.ndarray, low: int, path: Path) -> np.ndarray:
@@ -230,19 +196,10 @@ def _touch(boxes: np.ndarray, subject: np.ndarray, target: np.ndarray) -> np.nda
 
 def read_vocabulary(dict_file: str | Path) -> tuple[list[str], list[str], list[str]]:
     """Object classes, predicates and attributes in index order, ``__background__`` first."""
-    content = read_json(dict_file)
-    names = []
-    for key in ("label_to_idx", "predicate_to_idx", "attribute_to_idx"):
-        if isinstance(content, dict) and key == "attribute_to_idx":
-            content.setdefault(key, {})  # the format's older version has no attributes
-        if not isinstance(content, dict) or key not in content:
-            raise HMLError(f"{dict_file} lacks {key!r}; it must be a vocabulary file of a Visual Genome split")
-        index = {**content[key], BACKGROUND: 0}
-        ordered = sorted(index, key=index.__getitem__)
-        if [index[name] for name in ordered] != list(range(len(ordered))):
-            raise HMLError(f"{dict_file}: the indices of {key} are not 1 to {len(ordered) - 1}; close the gaps")
-        names.append(ordered)
-    return names[0], names[1], names[2]
+    classes, predicates, attributes = ([BACKGROUND, *names] for names in read_names(
+        dict_file, "label", "predicate", "attribute"
+    ))
+    return classes, predicates, attributes
 
 
 def read_images(img_dir: str | Path, image_file: str | Path, split_mask: np.ndarray) -> tuple[list[str], list[dict]]:
@@ -251,7 +208,7 @@ def read_images(img_dir: str | Path, image_file: str | Path, split_mask: np.ndar
     Raises:
         HMLError: the list does not fit the annotation file, or a picture is missing; the first one is named.
     """
-    entries = read_json(image_file)
+    entries = read_json(check_file(image_file))
     if len(entries) != len(split_mask):  # Visual Genome's list has four damaged pictures that its annotations leave out
         entries = [entry for entry in entries if entry["image_id"] not in UNREADABLE_VG_IMAGES]
     if len(entries) != len(split_mask):
@@ -261,10 +218,3 @@ def read_images(img_dir: str | Path, image_file: str | Path, split_mask: np.ndar
         )
     img_info = [entries[i] for i in np.flatnonzero(split_mask)]
     return locate_pictures(img_dir, [entry["image_id"] for entry in img_info], str(image_file)), img_info
-
-
-def read_json(path: str | Path) -> Any:
-    """Content of a JSON file; HMLError when it is missing or cannot be read."""
-    if not Path(path).exists():
-        raise HMLError(f"there is no file {path}; set HML_DATA (or hml run --data) to the dataset's folder")
-    return read_json_file(path)

@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from maskrcnn_benchmark_hml.datasets.pictures import ENDINGS, open_picture
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.files import read_json
 
 from ..seeding import drawn_from
-from .vg_files import BOX_SCALE, Annotations, per_image, read_annotations, read_images, read_json, read_vocabulary
+from .vg_files import BOX_SCALE, Annotations, per_image, read_annotations, read_images, read_vocabulary
 from .vg_statistics import statistics
 
 

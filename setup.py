@@ -13,6 +13,7 @@ VERSION = re.search(r'__version__ = "([^"]+)"', SOURCE).group(1)
 
 def index_page(readme: str) -> str:
     """README for a package index, which has none of the repository's files: images go, links to files become text."""
+    readme = re.sub(r"\[(!\[[^\]]*\]\([^)]*\))\]\((?!https?:|#)[^)]*\)", r"\1", readme)  # a badge that links to a file
     readme = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*", "", readme)
     return re.sub(r"\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", readme)
 

@@ -93,7 +93,7 @@ def test_resumed_run_is_bit_identical(uninterrupted, tiny_vg, tmp_path, number, 
     got = outcome(out)
     if number == signal.SIGTERM:  # nothing is computed twice
         assert got["drawn"] == uninterrupted["drawn"]
-    for name in ("weights", "momentum", "lr", "fisher", "omega", "items", "digests"):
+    for name in ("weights", "momentum", "lr", "fisher", "omega", "items", "digest", "state"):
         assert same(got[name], uninterrupted[name]), name
 
 

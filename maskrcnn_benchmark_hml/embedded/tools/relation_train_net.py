@@ -62,8 +62,8 @@ def fix_eval_modules(eval_modules: Iterable[torch.nn.Module]) -> None:
 
 def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logger) -> torch.nn.Module:
     """Train by ``cfg`` in ``cfg.OUTPUT_DIR``, continuing what is there; returns the model."""
-    # HML replaces globals of this script (host/seams.py lists them) for the length of this call: they are looked up
-    # here, at the time of the call, and handed to the loop, whose own module never names them.
+    # HML replaces globals of this script (host/hook_points.py lists them) for the length of this call. They are looked
+    # up here, at the time of the call, and given to the loop, whose own module never names them.
     seed_all(cfg.SOLVER.SEED + get_rank())
     model = build_detection_model(cfg)
     frozen = (model.rpn, model.backbone, model.roi_heads.box)

@@ -23,7 +23,10 @@ def examine(benchmark: Benchmark, data: str | None) -> dict[str, list[Finding]]:
     return {
         "machine": list(check_machine(source, benchmark.embedded)),
         "environment": list(check_environment()),
-        "hook points": [*check_hook_points(source), *(() if benchmark.embedded else written_paths(source))],
+        "hook points": [
+            *check_hook_points(source, own_loop=benchmark.embedded),
+            *(() if benchmark.embedded else written_paths(source)),
+        ],
         "data": list(check_data(source, data)) if data is not None or not benchmark.embedded else [],
     }
 

@@ -15,7 +15,8 @@ def index_page(readme: str) -> str:
     """README for a package index, which has none of the repository's files: images go, links to files become text."""
     readme = re.sub(r"\[(!\[[^\]]*\]\([^)]*\))\]\((?!https?:|#)[^)]*\)", r"\1", readme)  # a badge that links to a file
     readme = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*", "", readme)
-    return re.sub(r"\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", readme)
+    file = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)]*)\)")
+    return file.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} ({link[2]})", readme)
 
 
 INSTALL_REQUIRES = [

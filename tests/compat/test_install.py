@@ -150,7 +150,7 @@ attempt(bad)
     done = fresh_python(code, str(checkout), str(tmp_path), str(elsewhere))
     assert done.code == 0, done.err
     lines = done.out.splitlines()
-    fragments = ("no Scene-Graph-Benchmark checkout", "does not exist", "already imported from", "already in use")
+    fragments = ("no Scene-Graph-Benchmark checkout", "no dataset folder", "already imported from", "already in use")
     assert len(lines) == len(fragments)
     for line, fragment in zip(lines, fragments):
         assert fragment in line

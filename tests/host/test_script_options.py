@@ -30,7 +30,9 @@ def fork(tmp_path) -> Path:
     start = '    parser = argument_parser("Train a relation head")\n'
     assert start in text
     text = text.replace(start, start + OWN)
-    text = text.replace("parser.parse_args()\n", "parser.parse_args()\n    SEEN.update(vars(args))\n")
+    started = "start_training(parser, cfg, check_start)\n"
+    assert started in text
+    text = text.replace(started, started + "    SEEN.update(vars(args))\n")
     text = text.replace("    model = train(", "    return  # no test trains\n    model = train(")
     path = tmp_path / "fork_train.py"
     path.write_text(text.replace("LOAD_MAPPING =", "SEEN = {}\nLOAD_MAPPING =", 1))

@@ -27,7 +27,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.evaluation import test, validate
 from maskrcnn_benchmark.engine.inference import inference
-from maskrcnn_benchmark.engine.launch import check_detector, start_training
+from maskrcnn_benchmark.engine.launch import argument_parser, check_detector, start_training
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -74,7 +74,8 @@ def run_test(cfg: CfgNode, model: torch.nn.Module, distributed: bool, logger: lo
 
 
 def main() -> None:
-    args, run_cfg, distributed, logger = start_training("Train an object detector", cfg, check_detector)
+    parser = argument_parser("Train an object detector")
+    args, run_cfg, distributed, logger = start_training(parser, cfg, check_detector)
     model = train(run_cfg, args.local_rank, distributed, logger)
     if not args.skip_test:
         run_test(run_cfg, model, distributed, logger)

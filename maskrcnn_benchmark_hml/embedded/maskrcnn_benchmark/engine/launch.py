@@ -89,15 +89,18 @@ def log_settings(cfg: CfgNode, logger: logging.Logger) -> None:
 
 
 def start_training(
-    description: str, cfg: CfgNode, check: Callable[[CfgNode], None]
+    parser: argparse.ArgumentParser, cfg: CfgNode, check: Callable[[CfgNode], None]
 ) -> tuple[argparse.Namespace, CfgNode, bool, logging.Logger]:
-    """All that a training script does before it trains; ``check`` examines the config beyond :func:`check_run`.
+    """All that a training script does before it trains.
+
+    Args:
+        parser: of :func:`argument_parser`; a script may have added options of its own.
+        check: examines the config beyond :func:`check_run`.
 
     Returns:
         The options, the config, whether there are several processes, and the logger; its file and the config's are
         written.
     """
-    parser = argument_parser(description)
     parser.add_argument("--skip-test", action="store_true", help="do not test the final model")
     args = parser.parse_args()
     cfg = merged_config(cfg, args.config_file, args.opts)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import __version__
-from .commands.help import command_list, name_docs, texts
+from .commands.help import command_list, texts
 from .commands.report import with_kind
 from .commands.run import run
 from .errors import HMLError
@@ -58,7 +58,7 @@ class Command:
 
 COMMANDS = (
     Command("run", "run a benchmark script with HML's settings available", "", _RUN_CONTINUES),
-    Command("demo", "train, test and compare a baseline, a control and HML", "commands.demo:add_demo_parser",
+    Command("demo", "train, test and compare a baseline, an ablation baseline and HML", "commands.demo:add_demo_parser",
             _CONTINUES),
     Command("experiment", "train and test a named grid of runs", "commands.experiment:add_experiment_parser",
             _CONTINUES),
@@ -85,7 +85,6 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         if command.name == chosen and command.adder:
             module, function = command.adder.split(":")
             getattr(importlib.import_module(f"{__package__}.{module}"), function)(subparsers)
-            name_docs(subparsers.choices[command.name], command.name)
         else:
             subparsers.add_parser(command.name, add_help=False)
     return parser

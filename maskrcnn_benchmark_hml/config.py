@@ -154,8 +154,9 @@ KEYS: tuple[Key, ...] = tuple(
          "clipping: the benchmark clips the norm of their sum. F and Omega see the gradient of the loss alone"),
         ("MR.MODE", "paper", _one_of(*MR_MODES), "weight of a parameter in MR. "
          "'paper': F + Omega; 'released': the released code's normalisation; 'mean_one': F + Omega divided by its "
-         "mean; 'l2': 1 for every parameter (a control: plain L2 to theta*). Under 'paper' and 'mean_one' a parameter "
-         "with Omega_raw = 0 (it contributed to a lower loss in no step) has weight 0, even if its F is above 0"),
+         "mean; 'l2': 1 for every parameter (an ablation baseline: plain L2 to theta*). Under 'paper' and 'mean_one' "
+         "a parameter with Omega_raw = 0 (it contributed to a lower loss in no step) has weight 0, even if its F is "
+         "above 0"),
         ("MR.REDUCTION", "mean", _one_of(*MR_REDUCTIONS), "eq. 12's mean over P, or the sum over P. With the sum, "
          "lambda has the scale of a weight decay: under 'mean_one' and 'l2' MR's gradient per unit of distance to "
          "theta* is 2 lambda on average"),

@@ -102,7 +102,7 @@ def _typed(value: Any) -> str:
 
 
 def _profile_table(keys: Sequence, profiles: Mapping[str, Mapping[str, Any]]) -> str:
-    names = sorted(profiles, key=["paper", "released", "tuned"].index)
+    names = sorted(profiles)
     values = {name: dict(_leaves(profiles[name])) for name in names}
     rows = []
     for key in keys:

@@ -22,6 +22,7 @@ from ..experiments.run import RunFailed, RunResult
 from ..experiments.tree_choice import HELP, HELP_VECTORS, DataTrees, TreeChoice
 from ..files import write_json
 from ..machine import usable_cores
+from .help import texts
 
 DESCRIPTION = """\
 Trains and tests three models and prints one table:
@@ -30,27 +31,18 @@ Trains and tests three models and prints one table:
   HML             two stages, coarse predicates before fine ones, with CR and MR
 PredCls, the default, needs no detector. For SGCls and SGDet a small detector is trained first, once for each --out.
 Without --data it makes mini-VG, synthetic scenes with Visual Genome's vocabulary and long tail (docs/mini-vg.md).
+PredCls with one seed takes about 3 minutes on two free cores. SGCls and SGDet take longer.
 To continue an interrupted demo, give the same command again; finished runs are kept.
 """
 
-EPILOG = """\
-example:
-  hml demo --seeds 3 --out outputs/demo3
-
-PredCls with one seed takes about 3 minutes on two free cores. SGCls and SGDet take longer.
-
+EXAMPLES = """\
+hml demo --seeds 3 --out outputs/demo3
 """
 
 
 def add_demo_parser(subparsers: Any) -> None:
     """Add ``hml demo`` to the command line."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="train, test and compare a baseline, a control and HML",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = subparsers.add_parser("demo", **texts("demo", DESCRIPTION, EXAMPLES))
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="a dataset folder in the VG format (default: a mini-VG)")
     add("--out", type=Path, default=Path("outputs/demo"), metavar="DIR", help="output folder (default: %(default)s)")

@@ -23,6 +23,7 @@ from ..experiments.process import interrupt_on_signals
 from ..experiments.tree_choice import HELP, HELP_VECTORS, TreeChoice
 from ..machine import usable_cores
 from ..report.tables import format_table
+from .help import texts
 
 DESCRIPTION = """\
 Trains and tests a named grid of runs and writes its tables and figures. Each run is an ordinary `hml run` in its own
@@ -38,25 +39,18 @@ written into DIR/NAME-DATA-SPLIT/ (with --budget paper: DIR/NAME-DATA-SPLIT-pape
   tradeoff*.png, .svg   R@50 against mR@50
   sweep*.png, .svg      recall over one setting, for grids with a `sweep`
 """
-EPILOG = """\
-examples:
-  hml experiment list
-  hml experiment table2 --data VRD --seeds 1 --quick
-  hml experiment table1 --tasks predcls               only the part that needs no detector
-  hml experiment policies --data VRD --split val      choose settings without the test images
-  hml experiment my_grid.yaml                         a grid of your own; configs/experiments/ has examples
+EXAMPLES = """\
+hml experiment list
+hml experiment table2 --data VRD --seeds 1 --quick
+hml experiment table1 --tasks predcls               only the part that needs no detector
+hml experiment policies --data VRD --split val      choose settings without the test images
+hml experiment my_grid.yaml                         a grid of your own; configs/experiments/ has examples
 """
 
 
 def add_experiment_parser(subparsers: Any) -> None:
     """Add ``hml experiment`` to the command line."""
-    parser = subparsers.add_parser(
-        "experiment",
-        help="train and test a named grid of runs",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = subparsers.add_parser("experiment", **texts("experiment", DESCRIPTION, EXAMPLES))
     add = parser.add_argument
     add("name", nargs="?", default="list", metavar="NAME", help="a grid's name or YAML file, or `list` (the default)")
     add("--data", type=Path, metavar="DIR", help="a dataset folder in the VG format (default: a mini-VG)")

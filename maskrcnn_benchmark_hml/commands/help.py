@@ -18,7 +18,6 @@ DOCS = {
     "doctor": "docs/install.md",
     "patch": "docs/on-your-sgb.md",
 }
-_DOCS_LINE = "Documentation: "
 
 
 def texts(command: str, description: str, examples: str) -> dict[str, Any]:
@@ -31,15 +30,9 @@ def texts(command: str, description: str, examples: str) -> dict[str, Any]:
     lines = "\n".join(f"  {line}".rstrip() for line in examples.strip().splitlines())
     return {
         "description": description,
-        "epilog": f"examples:\n{lines}\n\n{_DOCS_LINE}{DOCS[command]}",
+        "epilog": f"examples:\n{lines}\n\nDocumentation: {DOCS[command]}",
         "formatter_class": argparse.RawDescriptionHelpFormatter,
     }
-
-
-def name_docs(parser: argparse.ArgumentParser, command: str) -> None:
-    """Add the page of docs/ to a help text that does not name it yet."""
-    if _DOCS_LINE not in (parser.epilog or ""):
-        parser.epilog = f"{parser.epilog or ''}\n{_DOCS_LINE}{DOCS[command]}"
 
 
 def command_list(commands: Iterable[tuple[str, str]]) -> str:

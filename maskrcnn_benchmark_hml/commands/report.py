@@ -124,7 +124,7 @@ def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any
     names = short_names(runs)
     text = metrics_table(names, runs)
     if args.per_predicate:
-        text += f"\n\nR@{args.k} of every predicate, the most frequent first where a tree tells:\n"
+        text += f"\n\nR@{args.k} of every predicate, the most frequent first if a tree is known:\n"
         text += predicates_table(names, runs, args.k)
     importance = importance_table(names, runs)
     if importance:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,12 @@ def _follow(states: int, on_progress: Callable[[Mapping[str, Any]], None] | None
     """Hand on the progress that the child reports, until it ends: JSON lines, as the bundled benchmark writes them."""
     with open(states, encoding="utf-8", closefd=False) as lines:
         for line in lines:
-            with suppress(ValueError):  # a line that was cut by the end of the child
+            try:
                 state = json.loads(line)
-                if on_progress is not None:
-                    on_progress(state)
+            except ValueError:  # cut by the end of the child
+                continue
+            if on_progress is not None:
+                on_progress(state)
 
 
 def interrupt_on_signals() -> None:

@@ -41,7 +41,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 class StageDriver:
-    """Ties an ``HML`` object to a host's training script for one stage.
+    """Ties a :class:`StageMethod` to a host's training script for one stage.
 
     Args:
         namespace: the script's globals.

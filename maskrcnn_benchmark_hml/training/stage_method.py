@@ -1,4 +1,29 @@
-"""class StageMethod: the one object that owns a stage's state and says what happens when."""
+"""The method of one stage: the object that owns the stage's state, and what it does at each event.
+
+The order of the events in the host's training loop (``tests/host/test_event_order.py`` traces it)::
+
+    model = build_detection_model()
+    on_stage_start(head)                  # copy the head as the teacher
+    load the host's starting weights or, to resume, a checkpoint
+    if not resumed:
+        on_fresh_start(head)              # STAGES.INIT previous: the previous head's weights
+    on_parameters(head)                   # theta* is set, F and Omega start
+    if resumed:
+        load_state_dict(state)
+    loader = make_data_loader()
+    on_data(counts)                       # class weights of l_new (eq. 4)
+    for iteration, batch in loader:
+        losses = model(batch):
+            on_forward(call, logits)      # CR (eq. 5), after the predictor's forward
+            relation_loss(logits, labels) # l_new (eq. 4); before on_forward if the predictor computes its own losses
+        losses.backward()
+        on_gradients()                    # keep the gradient for F and Omega, then add MR's gradient (eq. 12)
+        clip_grad_norm()
+        on_skipped()                      # only if a gradient outside F holds inf or NaN
+        optimizer.step()
+        on_step(iteration)                # F (eq. 8) and Omega_raw (eq. 9, 11)
+    on_stage_end(head)                    # the memory: head, F, Omega (eq. 10)
+"""
 
 from __future__ import annotations
 
@@ -200,20 +225,20 @@ class StageMethod:
             self.tracker.record_step()
             self.bad_steps = 0
             if iteration % _LOG_EVERY == 0:
-                self._warn_of_dead_head(iteration)
+                self._warn_of_vanished_gradients(iteration)
         self._recorded = False
         if self.reconstruction is not None and iteration % _LOG_EVERY == 0:
             _log.info("HML: iteration %d: MR %.3e, times lambda %.3e", iteration, value := self.reconstruction.value(),
                       self.settings.MR.WEIGHT * value)
 
-    def _warn_of_dead_head(self, iteration: int) -> None:
+    def _warn_of_vanished_gradients(self, iteration: int) -> None:
         """Balanced weights give large first gradients; a ReLU that they push below 0 for all pairs never comes back."""
         silent, heard = self.tracker.silent()
         if 2 * len(silent) > heard:
             _log.warning(
-                "HML: iteration %d: %d of the relation head's %d trained tensors have no gradient any more (%s, ...): "
-                "the head is dead and only its biases still learn. Begin again with a smaller SOLVER.GRAD_NORM_CLIP "
-                "(0.3, say) or SOLVER.BASE_LR, or a longer SOLVER.WARMUP_ITERS",
+                "HML: iteration %d: %d of the relation head's %d trained tensors no longer get a gradient (%s, ...). "
+                "The head's gradients have vanished; only its biases still learn. Start again with a smaller "
+                "SOLVER.GRAD_NORM_CLIP (0.3, say) or SOLVER.BASE_LR, or a longer SOLVER.WARMUP_ITERS",
                 iteration, len(silent), heard, silent[0],
             )
 

@@ -21,7 +21,7 @@ n = int(starts.read_text()) + 1 if starts.exists() else 1
 starts.write_text(str(n))
 print("a line of the log")
 if mode == "warns":
-    print("2026-01-01 00:00:00,000 maskrcnn_benchmark.hml WARNING: HML: iteration 200: the head is dead")
+    print("2026-01-01 00:00:00,000 maskrcnn_benchmark.hml WARNING: HML: iteration 200: its gradients have vanished")
 (out / "threads").write_text(os.environ.get("OMP_NUM_THREADS", ""))
 sys.stderr.write("a warning\\n")
 for done in (1, 5, 10):

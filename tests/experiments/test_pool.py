@@ -31,7 +31,7 @@ def test_a_runs_warning_stands_below_its_figures(make_run, capsys):
     for _ in range(2):  # a finished run says it again
         pool.run_all(two, 10, jobs=1)
         lines = capsys.readouterr().err.splitlines()
-        at = lines.index("    its last warning: HML: iteration 200: the head is dead")
+        at = lines.index("    its last warning: HML: iteration 200: its gradients have vanished")
         assert lines[at - 1].startswith("[2/2] c1: ")
         assert sum("its last warning" in line for line in lines) == 1
 

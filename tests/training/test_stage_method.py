@@ -95,7 +95,7 @@ def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, ca
     assert StageMemory.load(tmp_path / "memory.pt").provenance["importance"] == facts
 
 
-def test_a_dead_head_is_named_while_it_trains(caplog):
+def test_vanished_gradients_are_named_while_it_trains(caplog):
     cfg = add_hml_config(CfgNode()).HML
     head = nn.Module()
     head.predictor = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
@@ -114,12 +114,12 @@ def test_a_dead_head_is_named_while_it_trains(caplog):
 
     with torch.no_grad():
         head.predictor[0].bias.fill_(1.0)
-    assert "dead" not in step(200)
+    assert "vanished" not in step(200)
     with torch.no_grad():
         head.predictor[0].bias.fill_(-100.0)  # no pair passes the ReLU: only the output's bias has a gradient
-    assert "dead" not in step(399)
+    assert "vanished" not in step(399)
     warned = step(400)
-    assert "3 of the relation head's 4 trained tensors have no gradient any more (predictor.0.weight" in warned
+    assert "3 of the relation head's 4 trained tensors no longer get a gradient (predictor.0.weight" in warned
     assert "SOLVER.GRAD_NORM_CLIP" in warned
 
 

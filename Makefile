@@ -18,7 +18,7 @@ help:
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, all of them"
 	@echo "make test-isa  the tests that depend on the processor's instruction set, run as on one without AVX"
-	@echo "make lint      ruff"
+	@echo "make lint      ruff and mypy"
 	@echo "make docs      the documentation site, in outputs/site; strict"
 	@echo "make clean     remove outputs, caches and .venv"
 	@echo
@@ -45,6 +45,7 @@ test-isa: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 docs: $(DOCS_STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -54,7 +55,7 @@ $(DOCS_STAMP): $(STAMP)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info outputs output .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info outputs output .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs once, and again when setup.py has changed.

@@ -57,7 +57,8 @@ setup(
     package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require={
-        "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3"],
+        "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3",
+                "mypy>=1.11", "types-PyYAML", "types-tqdm"],  # fmt: skip
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.12,<3"],
     },
     entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},

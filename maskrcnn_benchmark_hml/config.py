@@ -93,19 +93,20 @@ KEYS: tuple[Key, ...] = tuple(
             "CONTROL",
             "",
             _one_of("", "plain", "class_balanced", "oversampled", "last_stage"),
-            "'' = HML. The others are one-stage ablation baselines with the iterations of all stages together. "
+            "'' = HML. The others train one stage, with the iterations of all HML stages together, for comparison. "
             "'plain': all labels, plain cross entropy. 'class_balanced': all labels, l_new. 'oversampled': all labels, "
             "plain cross entropy, repeated images (STAGES.OVERSAMPLE_*; repeats 1, 5, 20 if empty). 'last_stage': the "
             "last stage's data and loss, without teacher and MR",
         ),
         # -- predicate tree, eq. 1-2
-        ("TREE.FILE", "", _path, "tree JSON; it has priority over TREE.BUILDER. '' = the tree that TREE.BUILDER "
-         "builds, or without TREE.BUILDER the shipped tree of this vocabulary"),
+        ("TREE.FILE", "", _path, "tree file (JSON); it has priority over TREE.BUILDER. '' = the tree that "
+         "TREE.BUILDER builds; if TREE.BUILDER is '' too, the tree of this vocabulary in configs/trees"),
         ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start from the relations in "
          "the training data, instead of loading one"),
         ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (GloVe, word2vec, fastText, gensim, .pt); "
          "with the frequency builder they affect only the groups, not the layers"),
-        ("TREE.SKIP_WORDS", (), _names, "words without a vector that DWE may leave out (word2vec GoogleNews: of, to)"),
+        ("TREE.SKIP_WORDS", (), _names, "words without a vector that are left out of a predicate's "
+         "mean vector, eq. 1 (word2vec GoogleNews: of, to)"),
         ("TREE.ACTIONS", (), _names, "clustered builder: human actions; one that is alone in its group goes to the "
          "last layer; empty = the paper's list for VG"),
         ("TREE.THRESHOLD", 0.70, _number(-1, 1), "T_SS: the least cosine similarity within a group; a suitable value "
@@ -139,8 +140,9 @@ KEYS: tuple[Key, ...] = tuple(
          for x in v)), "class-balanced loss per stage (False: plain cross entropy); the last entry repeats"),
         ("LOSS.GAMMA", 0.0, ("0, or a number in (0, 1)", lambda v: _is_number(v) and 0 <= v < 1),
          "gamma of eq. 4; 0 = (N-1)/N with N the stage's foreground labels"),
-        ("LOSS.EXPONENT", (1.0,), _numbers(0), "exponent of W_i per stage (1 = eq. 4, 0 = all classes weigh the same); "
-         "the last entry repeats, and a one-stage control uses it"),
+        ("LOSS.EXPONENT", (1.0,), _numbers(0), "exponent of W_i per stage (1 = eq. 4, 0 = all classes have the "
+         "same weight); "
+         "the last entry repeats, and a one-stage HML.CONTROL run uses it"),
         ("LOSS.BACKGROUND_COUNT", -1, _number(-1), "n_0 of eq. 4; -1 = background pairs sampled in one epoch "
          "(see Notes)"),
         # -- CR, eq. 5
@@ -163,7 +165,8 @@ KEYS: tuple[Key, ...] = tuple(
         ("MR.EXTRACTORS", False, _bool, "also track the relation head's two feature extractors (about 139 M "
          "parameters more)"),
         ("FISHER.MODE", "mean", _one_of(*FISHER_MODES), "eq. 8: running mean; 'ema' as in the released code"),
-        ("FISHER.EMA", 0.5, _number(0, 1, above=True), "share of the new square in F under 'ema'"),
+        ("FISHER.EMA", 0.5, _number(0, 1, above=True), "weight of the new squared gradient in F, with "
+         "FISHER.MODE 'ema'"),
         ("IMPORTANCE.INTERVAL", 1, _number(0), "recorded steps per term of eq. 9: 1 = one term per step, as printed; "
          "n = one term for every n steps; 0 = one term for the whole stage (see Notes)"),
         ("IMPORTANCE.EFFECTIVE", "parameter", _one_of(*EFFECTIVE), "which contributions are set to 0 where "

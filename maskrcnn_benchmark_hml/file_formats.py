@@ -10,7 +10,9 @@ import re
 import struct
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _HEAD = 4096  # bytes read to tell a format: a tar header ends at 512, an HDF5 user block may be 512, 1024 or 2048 long
 
@@ -66,7 +68,7 @@ _BOMS = (  # UTF-32's first: its little-endian mark starts with UTF-16's
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-_OPENERS = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
+_OPENERS: dict[str, Callable[..., Any]] = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
 
 
 def describe_format(path: str | Path) -> str:

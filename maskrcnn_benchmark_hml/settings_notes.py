@@ -15,9 +15,10 @@ POLICIES = {
 }
 
 _NOTES = """\
-**Label counts.** These are the relations in the host's own training dataset, without the validation images. The tree
-built at start, n_i of eq. 4, the ranks of oversampling, the prior of `HML.TEST.TAU` and the check for empty stages all
-use them. Relations whose boxes do not overlap count if training uses them: in PredCls and SGCls always, in SGDet unless
+**Label counts.** The relations of the host's training dataset are counted, without the validation images. These counts
+are used for: a tree that is built at the start, n_i of eq. 4, the ranks of oversampling, the prior of `HML.TEST.TAU`,
+and the check for empty stages. Relations whose boxes do not overlap count if training uses them: in PredCls and SGCls
+always, in SGDet unless
 `MODEL.ROI_RELATION_HEAD.REQUIRE_BOX_OVERLAP` excludes them. A pair with several predicates counts once for each. The
 frequency bias of the predictors is computed by the host, which counts only overlapping boxes.
 
@@ -29,8 +30,8 @@ and stored in the resume file.
 
 **Ignored pairs.** Under `only`, the host's sampler first returns all pairs. HML then draws the stage's pairs according
 to `BATCH_SIZE_PER_IMAGE` and `POSITIVE_FRACTION`. So pairs annotated with predicates of other layers do not fill the
-quota of annotated pairs and are never background. If a fork's sampler has other attributes for these two sizes, the
-ignored pairs do take places of the sampled ones, and the log has a line about it.
+quota of annotated pairs and are never background. If a fork's sampler names these two attributes differently,
+HML cannot do this: ignored pairs then use a part of the sampled pairs, and the log says so.
 
 **The teacher in SGCls and SGDet.** In the frozen teacher, MOTIFS' object decoder runs in training mode and uses the
 given object labels, as in the student, so that both use the same objects. In eval mode it would decode its own labels;

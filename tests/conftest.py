@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,8 @@ from maskrcnn_benchmark_hml.openmp import limit_spinning
 
 #: Main memory for a process of tests and the runs that it starts, in bytes.
 MEMORY = 3 * 2**30
+#: Disk for the temporary files of the tests in progress, in bytes; those of a test that passes are removed.
+DISK = 4 * 2**30
 
 limit_spinning()
 # The tests' operations are too small to gain from threads; processes side by side use the cores.
@@ -24,6 +28,16 @@ def pytest_xdist_auto_num_workers() -> int:
     """As many as there are cores, and as memory allows."""
     memory = usable_memory()
     return usable_cores() if memory is None else max(min(usable_cores(), memory // MEMORY), 1)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A full disk is said at once, and not by hundreds of failures in the middle."""
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < DISK and not hasattr(session.config, "workerinput"):
+        pytest.exit(
+            f"{tempfile.gettempdir()} has {free / 2**30:.1f} GB free and the tests need {DISK / 2**30:.0f}; "
+            "free some or set TMPDIR to a folder on another disk", returncode=pytest.ExitCode.USAGE_ERROR,
+        )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

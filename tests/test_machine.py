@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,3 +99,14 @@ def test_tests_run_in_as_many_processes_as_cores_and_memory_allow(monkeypatch, c
     monkeypatch.setattr(conftest, "usable_cores", lambda: cores)
     monkeypatch.setattr(conftest, "usable_memory", lambda: memory)
     assert conftest.pytest_xdist_auto_num_workers() == processes
+
+
+@pytest.mark.parametrize("worker", [False, True])
+def test_a_full_disk_ends_the_tests_at_once(monkeypatch, worker):
+    monkeypatch.setattr(conftest.shutil, "disk_usage", lambda folder: SimpleNamespace(free=GIB))
+    session = SimpleNamespace(config=SimpleNamespace(workerinput={}) if worker else SimpleNamespace())
+    if worker:  # the first process has said it
+        conftest.pytest_sessionstart(session)
+    else:
+        with pytest.raises(pytest.exit.Exception, match="has 1.0 GB free and the tests need 4; free some"):
+            conftest.pytest_sessionstart(session)

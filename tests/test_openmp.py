@@ -37,10 +37,9 @@ def environment() -> dict[str, str]:
     "start",
     [
         ["-m", "maskrcnn_benchmark_hml", "run"],
-        ["-m", "maskrcnn_benchmark_hml.compat"],
         ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "-m", "maskrcnn_benchmark_hml", "run"],
     ],
-    ids=["hml", "compat", "torchrun"],
+    ids=["hml", "torchrun"],
 )
 def test_openmp_is_loaded_with_the_setting(tmp_path, start):
     maps = Path("/proc/self/maps")

@@ -48,7 +48,8 @@ def add_demo_parser(subparsers: Any) -> None:
     add("--out", type=Path, default=Path("outputs/demo"), metavar="DIR", help="output folder (default: %(default)s)")
     add("--predictor", choices=tuple(PREDICTORS), help="the relation model (default: motifs)")
     add("--task", choices=tuple(TASKS), help="what is given: boxes and labels, boxes, or nothing (default: predcls)")
-    add("--layers", type=int, metavar="K", help="number of layers and stages (default: the tree file's, else 2)")
+    add("--layers", type=int, metavar="K",
+        help="number of layers and stages, 1 to 4 (default: the tree file's, else 2)")
     add("--tree", default="", metavar="WHICH", help=HELP)
     add("--vectors", type=Path, metavar="FILE", help=HELP_VECTORS)
     add("--detector", type=Path, metavar="FILE",
@@ -106,7 +107,7 @@ def run_demo(args: argparse.Namespace) -> int:
         planned = demo.runs()
         print(*facts, sep="\n", file=sys.stderr)
         # The longest run first, so that no core waits for it at the end.
-        by_length = sorted(planned, key=lambda run: -run.iterations)
+        by_length = sorted(planned, key=lambda run: -(run.iterations or 0))
         found = {result.run.output: result for result in run_all(by_length, args.iterations, args.jobs)}
     except RunFailed as failure:
         print(f"hml: error: {failure}", file=sys.stderr)

@@ -9,7 +9,8 @@ from .help import texts
 
 DESCRIPTION = """\
 Adds two lines to a checkout's tools/relation_train_net.py (apply) or removes them again (revert). Then
-`python -m torch.distributed.launch tools/relation_train_net.py ...` trains with HML. `hml run` needs no patch.
+`python -m torch.distributed.launch tools/relation_train_net.py ... HML.ENABLED True` trains with HML. `hml run` needs
+no patch.
 """
 
 EXAMPLES = """\

@@ -48,7 +48,8 @@ def add_report_parser(subparsers: Any) -> None:
         usage="hml report [merged | mean-at-k] RUN [RUN ...] [options]",
         **texts("report", DESCRIPTION, EXAMPLES),
     )
-    parser.add_argument("words", nargs="+", metavar="RUN", help="a run; hml report KIND --help describes the kinds")
+    parser.add_argument("words", nargs="+", metavar="RUN", help="the OUTPUT_DIR of a run; see also "
+                        "hml report merged --help and hml report mean-at-k --help")
     _add_options(parser, "")
     for kind, (description, runs) in KINDS.items():
         example = next(line for line in EXAMPLES.splitlines() if f" {kind} " in line)
@@ -167,7 +168,7 @@ def _with_trees(paths: Sequence[str], tree_file: str | None) -> list[tuple[str, 
 
     folders = [results_folder(path) for path in paths]
     if tree_file:
-        trees = [PredicateTree.load(tree_file)] * len(paths)
+        trees: list[PredicateTree | None] = [PredicateTree.load(tree_file)] * len(paths)
     else:
         trees = [run_tree(folder) for folder in folders]
     found = {tree.digest: tree for tree in trees if tree is not None}

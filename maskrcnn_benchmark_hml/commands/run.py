@@ -44,4 +44,5 @@ def run(words: Sequence[str], launcher_words: Sequence[str] = ()) -> int:
     args = run_parser().parse_args(words)
     from ..host.launch import run_script
 
-    return run_script(args.script, [*launcher_words, *args.argv], sgb=args.sgb, data=args.data) or 0
+    run_script(args.script, [*launcher_words, *args.argv], sgb=args.sgb, data=args.data)
+    return 0

@@ -98,11 +98,9 @@ def _shown(args: argparse.Namespace) -> PredicateTree:
 
 def _build(args: argparse.Namespace) -> PredicateTree:
     from ..datasets.training_labels import read_dataset_counts
-    from ..method.tree import VG_ACTIONS, build_clustered_tree, build_frequency_tree
+    from ..method.tree_builders import VG_ACTIONS, build_clustered_tree, build_frequency_tree
     from ..method.tree_file import read_overrides
 
-    if args.builder == "clustered" and not args.vectors:
-        raise HMLError("the clustered builder needs word vectors; give --vectors FILE or --builder frequency")
     if args.builder == "clustered" and args.boundaries:
         raise HMLError("--boundaries belongs to --builder frequency; the clustered builder takes --layers")
     predicates, counts = read_dataset_counts(args.data) if args.data else read_counts(args.counts)
@@ -113,6 +111,10 @@ def _build(args: argparse.Namespace) -> PredicateTree:
         return build_frequency_tree(
             predicates, counts, boundaries=args.boundaries, num_layers=args.layers, vectors=vectors, **common
         )
+    if vectors is None:
+        raise HMLError("the clustered builder needs word vectors; give --vectors FILE or --builder frequency")
+    if vectors is None:
+        raise HMLError("the clustered builder needs word vectors; give --vectors FILE or --builder frequency")
     actions = VG_ACTIONS if args.actions is None else tuple(args.actions)
     layers = 2 if args.layers is None else args.layers
     return build_clustered_tree(predicates, counts, vectors, num_layers=layers, actions=actions, **common)

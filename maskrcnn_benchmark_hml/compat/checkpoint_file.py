@@ -102,7 +102,7 @@ def unwrapped_content(loaded: Any, path: str | Path) -> tuple[dict[str, Any], li
     """
     if not isinstance(loaded, Mapping):
         raise HMLError(f"{path} holds a {type(loaded).__name__}, not a checkpoint; give a .pth file of a run")
-    weights, inside, notes = loaded, [], []
+    weights, inside, notes = loaded, list[str](), list[str]()
     while not _are_weights(weights):
         name = next((n for n in CONTAINERS if isinstance(weights.get(n), Mapping)), None)
         if name is None:
@@ -164,7 +164,7 @@ def _plain_number(value: Any) -> Any:
 def _numpy_scalars() -> Iterator[None]:
     """Let ``weights_only`` loading rebuild numpy scalars, where this torch can be told so (2.4 and later)."""
     scalar = np.float64(0).__reduce__()[0]
-    allowed = [scalar, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
+    allowed: list[Any] = [scalar, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
     if not hasattr(torch.serialization, "safe_globals"):
         if hasattr(torch.serialization, "add_safe_globals"):
             torch.serialization.add_safe_globals(allowed)

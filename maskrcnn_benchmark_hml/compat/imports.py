@@ -9,11 +9,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Callable
+from typing import Any, Callable
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
 Patch = Callable[[ModuleType], None]
+#: Makes a stand-in: a module, or an object in its place (apex.amp).
+Make = Callable[[], Any]
 Accept = Callable[[importlib.machinery.ModuleSpec], bool]
 
 
@@ -31,7 +33,7 @@ def _found_by_others(
 
 
 class _StandInLoader(importlib.abc.Loader):
-    def __init__(self, make: Callable[[], ModuleType]) -> None:
+    def __init__(self, make: Make) -> None:
         self.make = make
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
@@ -44,13 +46,16 @@ class _StandInLoader(importlib.abc.Loader):
 class _NativeFirstLoader(_StandInLoader):
     """Loads a built extension if it works, else the stand-in."""
 
-    def __init__(self, native: importlib.machinery.ModuleSpec, make: Callable[[], ModuleType]) -> None:
+    def __init__(self, native: importlib.machinery.ExtensionFileLoader, make: Make) -> None:
         super().__init__(make)
-        self.native: importlib.machinery.ModuleSpec | None = native
+        self.native: importlib.machinery.ExtensionFileLoader | None = native
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        if self.native is None:
+            return self.make()
+        native = importlib.machinery.ModuleSpec(spec.name, self.native, origin=spec.origin)
         try:
-            return self.native.loader.create_module(self.native)
+            return self.native.create_module(native)
         except ImportError as error:
             logger.info("%s is built for another torch (%s); using torchvision's operators", spec.name, error)
             self.native = None
@@ -58,7 +63,7 @@ class _NativeFirstLoader(_StandInLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         if self.native is not None:
-            self.native.loader.exec_module(module)
+            self.native.exec_module(module)
 
 
 class _PatchingLoader(importlib.abc.Loader):
@@ -85,10 +90,10 @@ class HostFinder(importlib.abc.MetaPathFinder):
     """Serves stand-ins for modules that are missing and patches host modules as they are imported."""
 
     def __init__(self) -> None:
-        self.stand_ins: dict[str, tuple[Callable[[], ModuleType], Accept]] = {}
+        self.stand_ins: dict[str, tuple[Make, Accept]] = {}
         self.patches: dict[str, list[Patch]] = {}
 
-    def stand_in(self, name: str, make: Callable[[], ModuleType], accept: Accept = lambda spec: True) -> None:
+    def stand_in(self, name: str, make: Make, accept: Accept = lambda spec: True) -> None:
         """From now on ``import name`` gives ``make()``, unless there is a native module and ``accept(its spec)``."""
         self.stand_ins.setdefault(name, (make, accept))
 
@@ -110,12 +115,12 @@ class HostFinder(importlib.abc.MetaPathFinder):
             if native is None or not accept(native):
                 return importlib.machinery.ModuleSpec(fullname, _StandInLoader(make))
             if isinstance(native.loader, importlib.machinery.ExtensionFileLoader):
-                native.loader = _NativeFirstLoader(importlib.util.spec_from_loader(fullname, native.loader), make)
+                native.loader = _NativeFirstLoader(native.loader, make)
                 return native
             return None
         if fullname in self.patches:
             spec = _found_by_others(fullname, path, target)
-            if spec is not None:
+            if spec is not None and spec.loader is not None:
                 spec.loader = _PatchingLoader(spec.loader, self.patches[fullname])
             return spec
         return None

@@ -92,7 +92,7 @@ def install(root: str | os.PathLike, data: str | os.PathLike | None = None) -> I
             raise HMLError(f"the checkout {_done.root} is already in use; start a new process for {root}")
         _check(root)
         if data is not None:
-            os.environ[host_modules.DATA_VARIABLE] = str(check_folder(data).expanduser().absolute())
+            os.environ[host_modules.DATA_VARIABLE] = str(check_folder(Path(data)).expanduser().absolute())
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
         _done = Installed(root, ())

@@ -97,7 +97,7 @@ def _saved_aside() -> Iterator[None]:
         if not (isinstance(f, (str, os.PathLike)) and Path(f).match(CACHES)):
             save(obj, f, *args, **kwargs)
             return
-        with written_aside(f, "statistics cache") as part:
+        with written_aside(os.fspath(f), "statistics cache") as part:
             save(obj, part, *args, **kwargs)
 
     torch.save = aside

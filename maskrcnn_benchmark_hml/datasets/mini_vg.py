@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..errors import HMLError
 from .layout import PHOTOS_NAME, TEST, TRAIN, ImageRecord, Vocabulary, new_dataset_folder
-from .mini_vg_draw import Item, class_colour, colour_name, draw_scene
+from .mini_vg_draw import Box, Colour, Item, class_colour, colour_name, draw_scene
 from .mini_vg_grammar import (
     ANCHOR_SIZE,
     DEFAULT_IMAGES,
@@ -150,13 +150,14 @@ def compose_scene(
 ) -> tuple[ImageRecord, list[Item]]:
     """Place anchors and satellites; return the annotation and what to draw, back to front."""
     width, height = _SIZES[int(rng.random() * len(_SIZES))]
-    placed: list[tuple[str, tuple[float, ...], str, int]] = []  # class, box, cue, layer of drawing
+    placed: list[tuple[str, Box, str, int]] = []  # class, box, cue, layer of drawing
     relations: list[tuple[int, int, int]] = []
-    anchors: list[tuple[float, ...]] = []
+    anchors: list[Box] = []
     for pool, tokens in clusters:
         box = _place_anchor(pool, (width, height), anchors, rng)
         anchors.append(box)
-        anchor, satellites = len(placed), []
+        anchor = len(placed)
+        satellites: list[Box] = []
         placed.append((_pick(POOLS[pool], rng), box, "", 1))
         for token in tokens:
             rule = token.rule
@@ -176,7 +177,7 @@ def compose_scene(
         Item(name, box, class_colour(label, 2 * rng.random() - 1), cue)
         for label, (name, box, cue, _) in zip(labels, placed)
     ]
-    attributes = [(vocabulary.attributes.index(colour_name(item.colour)) + 1,) for item in items]
+    attributes: list[tuple[int, ...]] = [(vocabulary.attributes.index(colour_name(item.colour)) + 1,) for item in items]
     record = ImageRecord(
         image_id, width, height, split,
         boxes=np.array([box for _, box, _, _ in placed]),
@@ -198,16 +199,15 @@ def _between(limits: tuple[float, float], rng: random.Random) -> float:
     return limits[0] + (limits[1] - limits[0]) * rng.random()
 
 
-def _place_anchor(
-    pool: str, size: tuple[int, int], others: list[tuple[float, ...]], rng: random.Random
-) -> tuple[float, ...]:
+def _place_anchor(pool: str, size: tuple[int, int], others: list[Box], rng: random.Random) -> Box:
     """A box for an anchor, away from the rim and, of a few tries, the one that overlaps the others least."""
-    (width, height), best, least = size, (), float("inf")
+    width, height = size
+    best, least = (0.0, 0.0, float(width), float(height)), float("inf")
     for _ in range(12):
         w, h = _between(ANCHOR_SIZE[pool][0], rng) * width, _between(ANCHOR_SIZE[pool][1], rng) * height
         x1 = _between((0.06 * width, 0.94 * width - w), rng)
         y1 = _between((0.10 * height, 0.90 * height - h), rng)
-        box = tuple(float(round(c)) for c in (x1, y1, x1 + w, y1 + h))
+        box = (float(round(x1)), float(round(y1)), float(round(x1 + w)), float(round(y1 + h)))
         cost = sum(_intersection(box, other) for other in others)
         if cost < least:
             best, least = box, cost
@@ -215,32 +215,33 @@ def _place_anchor(
 
 
 def _place_satellite(
-    rule: Rule, anchor: tuple[float, ...], size: tuple[int, int], others: list[tuple[float, ...]], rng: random.Random
-) -> tuple[float, ...]:
+    rule: Rule, anchor: Box, size: tuple[int, int], others: list[Box], rng: random.Random
+) -> Box:
     """A box that obeys the rule; of a few tries the one that is cut least by the rim and hides its siblings least."""
     x, y, w, h = anchor[0], anchor[1], anchor[2] - anchor[0], anchor[3] - anchor[1]
-    best, least = (), float("inf")
+    best, least = anchor, float("inf")
     for _ in range(10):
         u = _between(rule.u, rng)
         u = u if rng.random() < 0.5 else 1 - u
         cx, cy = x + u * w, y + _between(rule.v, rng) * h
         sw, sh = max(_between(rule.w, rng) * w, 5), max(_between(rule.h, rng) * h, 5)
         whole = (cx - sw / 2, cy - sh / 2, cx + sw / 2, cy + sh / 2)
-        box = tuple(float(round(min(max(c, 0), size[i % 2]))) for i, c in enumerate(whole))
+        x1, y1, x2, y2 = (float(round(min(max(c, 0), size[i % 2]))) for i, c in enumerate(whole))
+        box = (x1, y1, x2, y2)
         visible = (box[2] - box[0]) * (box[3] - box[1])
         if box[2] - box[0] < 3 or box[3] - box[1] < 3 or _intersection(box, anchor) <= 0:
             continue
         cost = 3 * (sw * sh - visible) + sum(_intersection(box, other) for other in others)
         if cost < least:
             best, least = box, cost
-    return best or anchor
+    return best
 
 
 def _intersection(a: Sequence[float], b: Sequence[float]) -> float:
     return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
 
 
-def _background(rng: random.Random) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    sky = tuple(int(150 + 60 * rng.random()) for _ in range(3))
-    floor = tuple(int(90 + 60 * rng.random()) for _ in range(3))
-    return sky, floor
+def _background(rng: random.Random) -> tuple[Colour, Colour]:
+    sky_red, sky_green, sky_blue = (int(150 + 60 * rng.random()) for _ in range(3))
+    red, green, blue = (int(90 + 60 * rng.random()) for _ in range(3))
+    return (sky_red, sky_green, sky_blue), (red, green, blue)

@@ -70,11 +70,11 @@ def _at(item: Item, *points: float) -> tuple[float, ...]:
 
 
 def _dark(colour: Colour) -> Colour:
-    return tuple(c // 2 for c in colour)
+    return colour[0] // 2, colour[1] // 2, colour[2] // 2
 
 
 def _light(colour: Colour) -> Colour:
-    return tuple(128 + c // 2 for c in colour)
+    return 128 + colour[0] // 2, 128 + colour[1] // 2, 128 + colour[2] // 2
 
 
 def _human(draw: ImageDraw.ImageDraw, item: Item) -> None:

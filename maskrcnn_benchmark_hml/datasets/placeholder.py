@@ -19,7 +19,7 @@ from .reader import load_raw, stored_corners
 
 
 def draw_placeholder(
-    size: tuple[int, int], boxes: np.ndarray, labels: Sequence[int], names: Sequence[str]
+    size: tuple[int, int], boxes: np.ndarray, labels: Sequence[int] | np.ndarray, names: Sequence[str]
 ) -> Image.Image:
     """Every box as a tinted rectangle with its class name, large ones first.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -53,13 +54,16 @@ class RawVG:
 
     folder: Path
     arrays: dict[str, np.ndarray]
-    attrs: dict[str, object]
+    attrs: dict[str, Any]
     dicts: dict
     images: list[dict]
     has_attributes: bool = True
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]
+
+
+_Kind = TypeVar("_Kind", dict, list)
 
 
 @dataclass
@@ -266,7 +270,7 @@ def _check_shape(path: Path | str, name: str, array: h5py.Dataset) -> None:
         raise HMLError(f"{path}: the array {name!r} holds {array.dtype}; it must hold integers")
 
 
-def _load_json(path: Path, kind: type) -> dict | list:
+def _load_json(path: Path, kind: type[_Kind]) -> _Kind:
     value = read_json(path)
     if not isinstance(value, kind):
         raise HMLError(f"{path} holds a JSON {type(value).__name__}; it must be a {kind.__name__}")

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -145,10 +146,12 @@ def convert_vrd(
     return report
 
 
-def _source_json(src: Path, name: str) -> dict | list:
+def _source_json(src: Path, name: str) -> Any:
     if not (src / name).is_file():
         raise HMLError(f"{src} has no {name}; VRD's JSON annotations are needed")
-    return _load_json(src / name, dict if "annotations" in name or "metadata" in name else list)
+    if "annotations" in name or "metadata" in name:
+        return _load_json(src / name, dict)
+    return _load_json(src / name, list)
 
 
 def _sources(src: Path, photos: Path | None) -> Iterator[_Source]:
@@ -205,7 +208,7 @@ def _convert_image(
     corners = np.array([[x1 - 1, y1 - 1, x2, y2] for _, (y1, y2, x1, x2) in keys], dtype=np.float64).reshape(-1, 4)
     width, height = _true_size(source, corners, report)
     corners = np.clip(corners, 0, [width, height] * 2)
-    alive = (corners[:, 2:] - corners[:, :2] >= SMALLEST_SIDE).all(1)
+    alive = np.all(corners[:, 2:] - corners[:, :2] >= SMALLEST_SIDE, axis=1)
     row = {key: i for i, key in enumerate(key for key, ok in zip(keys, alive) if ok)}
     report.degenerate += [
         f"{vocabulary.objects[category]} {list(box)} in {source.name}"

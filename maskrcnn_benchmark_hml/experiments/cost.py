@@ -9,7 +9,7 @@ from ..run_folder import FINAL
 from .grid import Grid
 from .grid_runs import GridRun, Options, run_lengths, training_runs
 from .progress import clock
-from .run import check_run, read_record
+from .run import check_run, seconds_spent
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def grid_cost(grid: Grid, options: Options) -> Cost:
     known = _only_predcls(grid) if missing else grid
     runs = {run.output: run for run in training_runs(known, options, detector)}.values() if known.variants else ()
     left = [run for run in runs if not check_run(run.run)]
-    lengths = [(run.predictor, run.task, run.run.iterations) for run in left]
+    lengths = [(run.predictor, run.task, run.run.iterations or 0) for run in left]
     total = len(runs)
     if missing:
         new = [(predictor, task, sum(run_lengths(variant, options))) for _ in options.seeds
@@ -81,8 +81,8 @@ def _paces(finished: Iterable[GridRun]) -> dict[tuple[str, str], float]:
     spent: dict[tuple[str, str], list[float]] = {}
     for run in finished:
         both = spent.setdefault((run.predictor, run.task), [0.0, 0.0])
-        both[0] += read_record(run.run)["seconds"]
-        both[1] += run.run.iterations
+        both[0] += seconds_spent(run.run)
+        both[1] += run.run.iterations or 0 or 0
     return {key: seconds / iterations for key, (seconds, iterations) in spent.items()}
 
 

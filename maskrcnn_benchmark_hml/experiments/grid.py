@@ -90,18 +90,19 @@ class Grid:
         Raises:
             HMLError: no variant has a predictor or task of that name, or none has both.
         """
-        variants = self.variants
+        variants = list(self.variants)
         for kind, wanted in (("predictors", predictors), ("tasks", tasks)):
             present = sorted({name for variant in self.variants for name in getattr(variant, kind)})
             for name in wanted:
                 if name not in present:
                     raise HMLError(f"{self.name} has no {name!r} among its {kind}; it has {', '.join(present)}")
             if wanted:
-                variants = [replace(c, **{kind: tuple(n for n in getattr(c, kind) if n in wanted)}) for c in variants]
-        variants = tuple(variant for variant in variants if variant.predictors and variant.tasks)
+                left = [tuple(n for n in getattr(c, kind) if n in wanted) for c in variants]
+                variants = [replace(c, **{kind: names}) for c, names in zip(variants, left)]  # type: ignore[arg-type]
+        variants = [variant for variant in variants if variant.predictors and variant.tasks]
         if not variants:
             raise HMLError(f"no variant of the grid {self.name} has one of these predictors and one of these tasks")
-        return replace(self, variants=variants)
+        return replace(self, variants=tuple(variants))
 
 
 def override_text(value: Any) -> str:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -78,7 +78,7 @@ class _Reader:
         common = self.settings(content.get("set", {}), "set")
         variants = [variant for other in self.texts(content.get("include", []), "include")
                     for variant in load_grid(other, quick=self.quick).variants]
-        own = [self.variant(c, shared, common) for c in [*self.list(content.get("variants", []), "variants"),
+        own = [self.variant(c, shared, common) for c in [*self.sequence(content.get("variants", []), "variants"),
                                                           *self.product(content.get("axes", []))]]
         names = [variant.name for variant in own]
         for label in left_out:
@@ -101,7 +101,7 @@ class _Reader:
 
     def product(self, axes: Any) -> Iterator[dict[str, Any]]:
         """Variants of all combinations: each axis maps a label to a part of a variant; empty labels are not shown."""
-        parts = [list(self.mapping(axis, None, "axes").items()) for axis in self.list(axes, "axes")]
+        parts = [list(self.mapping(axis, None, "axes").items()) for axis in self.sequence(axes, "axes")]
         for chosen in itertools.product(*parts) if parts else ():
             variant: dict[str, Any] = {"name": ", ".join(str(label) for label, _ in chosen if label)}
             settings: dict[str, Any] = {}
@@ -130,11 +130,11 @@ class _Reader:
             set={} if tested else {**common, **own},
             layers=self.whole(content.get("layers", 2), "layers"),
             tree=str(content.get("tree", "")),
-            shares=tuple(self.whole(n, "shares") for n in self.list(content.get("shares", []), "shares")),
+            shares=tuple(self.whole(n, "shares") for n in self.sequence(content.get("shares", []), "shares")),
             predictors=self.choices(content.get("predictors", shared["predictors"]), PREDICTORS, "predictors"),
             tasks=self.choices(content.get("tasks", shared["tasks"]), TASKS, "tasks"),
             after=str(content.get("after", "")),
-            taus=tuple(self.number(t, "taus") for t in self.list(content.get("taus", []), "taus")),
+            taus=tuple(self.number(t, "taus") for t in self.sequence(content.get("taus", []), "taus")),
             prior=self.one_of(content.get("prior", "foreground"), PRIORS, "prior"),
             x=None if content.get("x") is None else self.number(content["x"], "x"),
         )
@@ -188,14 +188,14 @@ class _Reader:
 
     # -- values -----------------------------------------------------------------------------------------------------
 
-    def refuse(self, what: str) -> None:
+    def refuse(self, what: str) -> NoReturn:
         raise HMLError(f"{self.file}: {what}")
 
     def mapping(self, value: Any, known: Sequence[str] | None, where: str) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
             self.refuse(f"{where} is {value!r}; give keys and values")
         for key in value if known is not None else ():
-            self.one_of(key, known, where)
+            self.one_of(key, known or (), where)
         return value
 
     def one_of(self, value: Any, known: Sequence[str], where: str) -> str:
@@ -205,13 +205,13 @@ class _Reader:
             self.refuse(f"{where} has {value!r}; {some}")
         return value
 
-    def list(self, value: Any, where: str) -> Sequence[Any]:
+    def sequence(self, value: Any, where: str) -> Sequence[Any]:
         if not isinstance(value, list):
             self.refuse(f"{where} is {value!r}; give a list")
         return value
 
     def texts(self, value: Any, where: str) -> list[str]:
-        return [self.text(one, where) for one in self.list(value, where)]
+        return [self.text(one, where) for one in self.sequence(value, where)]
 
     def choices(self, value: Any, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
         value = [value] if isinstance(value, str) else list(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,8 +108,14 @@ def _draw(grid: Grid, rows: Sequence[Row], folder: Path) -> list[Path]:
     return paths
 
 
+def _drawn(row: Row, key: str) -> float:
+    """A value to draw; an undefined one is NaN, which matplotlib leaves out."""
+    value = row.value(key)
+    return math.nan if value is None else value
+
+
 def _mark(name: str, seeds: Sequence[Row]) -> Mark:
-    recall, mean_recall = (tuple(row.value(key) for row in seeds) for key in ("R@50", "mR@50"))
+    recall, mean_recall = (tuple(_drawn(row, key) for row in seeds) for key in ("R@50", "mR@50"))
     return Mark(name, seeds[0].run.variant.family, recall, mean_recall)
 
 
@@ -134,5 +141,5 @@ def _over_x(rows: Sequence[Row], key: str) -> dict[float, list[float]]:
     values: dict[float, list[float]] = {}
     for row in rows:
         if row.run.variant.x is not None and row.tau is None:
-            values.setdefault(row.run.variant.x, []).append(row.value(key))
+            values.setdefault(row.run.variant.x, []).append(_drawn(row, key))
     return values

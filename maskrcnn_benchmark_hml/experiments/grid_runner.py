@@ -41,5 +41,5 @@ def _run(
     results = run_all(chosen, iterations, jobs, threads=1, keep_going=True) if chosen else []
     found = {one.output: result for one, result in zip(chosen, results)}
     failures = [result for result in results if isinstance(result, RunFailed)]
-    done = [(run, found[run.output]) for run in runs if not isinstance(found[run.output], RunFailed)]
+    done = [(run, result) for run in runs if isinstance(result := found[run.output], RunResult)]
     return done, failures

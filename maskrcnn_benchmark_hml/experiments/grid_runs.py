@@ -78,7 +78,7 @@ class GridRun:
 
     def results(self) -> list[tuple[float | None, Path]]:
         """(tau, folder of the results) of each of its rows; tau is None without logit adjustment."""
-        folder = self.run.results()
+        folder = self.run.results() or self.run.output / "inference"  # without results read_rows names the file
         if not self.variant.after:
             return [(None, folder)]
         return [(tau, folder / tau_folder(tau)) for tau in self.variant.taus]

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, overload
 
 from ..errors import HMLError
 from ..machine import usable_cores
@@ -21,9 +21,19 @@ def headline(metrics: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {100 * metrics[key]:.1f} %" for key in keys)
 
 
+@overload
+def run_all(runs: Sequence[Run], iterations: int, jobs: int, *, threads: int | None = None) -> list[RunResult]: ...
+
+
+@overload
+def run_all(
+    runs: Sequence[Run], iterations: int, jobs: int, *, threads: int | None = None, keep_going: bool
+) -> list[RunResult | RunFailed]: ...
+
+
 def run_all(
     runs: Sequence[Run], iterations: int, jobs: int, *, threads: int | None = None, keep_going: bool = False
-) -> list[RunResult | RunFailed]:
+) -> list[Any]:
     """Perform the runs, ``jobs`` at a time, with a live view of the progress; finished ones are kept.
 
     Every run gets an equal share of the cores, one thread at least: with more threads than cores the small
@@ -75,7 +85,7 @@ class _Pool:
                         stop_process(child)
                 self.progress.clear()
         if failed:
-            raise failed[0].exception()
+            failed[0].result()  # raises
         return [future.result() for future in futures]
 
     def _started(self, child: subprocess.Popen) -> None:

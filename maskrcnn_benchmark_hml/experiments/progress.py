@@ -150,8 +150,8 @@ class PoolProgress:
     def seconds_left(self, now: float) -> float | None:
         """Estimated seconds to the end of the last run, or None while nothing is known."""
         whole = sum(self.durations) / len(self.durations) if self.durations else None
-        lefts = [position.seconds_left(now, whole) for position in self.running.values()]
-        if None in lefts or not lefts:
+        lefts = [left for position in self.running.values() if (left := position.seconds_left(now, whole)) is not None]
+        if len(lefts) < len(self.running) or not lefts:
             return None
         if whole is None:
             starts = [position.start for position in self.running.values()]

@@ -42,7 +42,7 @@ class Row:
 
     run: GridRun
     tau: float | None
-    iterations: int
+    iterations: int | None
     metrics: Mapping[str, Any]
     merged: tuple[tuple[str, str, int, float | None], ...]
 

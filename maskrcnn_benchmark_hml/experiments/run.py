@@ -163,11 +163,11 @@ def perform(
         HMLError: the folder belongs to other settings, or another process is running this run now.
         RunFailed: the process ended with an error, or without writing its metrics.
     """
-    if check_run(run):
-        return RunResult(run, run.metrics(), read_record(run)["seconds"], skipped=True)
+    if check_run(run) and (metrics := run.metrics()) is not None:
+        return RunResult(run, metrics, seconds_spent(run), skipped=True)
     run.output.mkdir(parents=True, exist_ok=True)
     with _exclusive(run) as lock:
-        before = (read_record(run) or {"seconds": 0.0})["seconds"]
+        before = seconds_spent(run)
         _write_record(run, before, finished=False)
         start = time.monotonic()
         try:
@@ -178,7 +178,7 @@ def perform(
         metrics = run.metrics()
         if failure is None and metrics is None:
             failure = f"it ended without writing inference/*_{run.split}/{METRICS}"
-        if failure is not None:
+        if failure is not None or metrics is None:
             raise RunFailed(f"the run {run.name!r} failed: {failure} (full log: {run.output / LOG})")
         _write_record(run, seconds, finished=True)
         _drop_steps_on_the_way(run)
@@ -202,6 +202,12 @@ def _exclusive(run: Run) -> Iterator[int]:
         except BlockingIOError:
             raise HMLError(f"another process is running in {run.output}; wait for it or end it") from None
         yield handle
+
+
+def seconds_spent(run: Run) -> float:
+    """Running time so far, over all sittings; 0 for a run that has not begun."""
+    record = read_record(run)
+    return 0.0 if record is None else record["seconds"]
 
 
 def read_record(run: Run) -> dict[str, Any] | None:

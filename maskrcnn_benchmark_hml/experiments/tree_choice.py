@@ -105,13 +105,15 @@ class DataTrees:
 
     def tree(self, layers: int) -> PredicateTree:
         """The tree that was asked for, with that many layers."""
-        from ..method.tree import BACKGROUND, build_clustered_tree
+        from ..method.tree import BACKGROUND
+        from ..method.tree_builders import build_clustered_tree
 
         names, kind = self.names, self.kind
-        if kind == "shipped":
+        if self.shipped is not None and kind == "shipped":
             return self.shipped.with_layers(layers)
-        if kind == "file":
-            tree = self.choice.load()
+        given = self.choice.load()
+        if given is not None:
+            tree = given
             tree.check_vocabulary([BACKGROUND, *names])
             tree = tree.with_layers(layers)
         elif kind == "clustered":
@@ -135,7 +137,7 @@ class DataTrees:
         return self._by_frequency(frequency_boundaries(self._occurring(), layers))
 
     def _by_frequency(self, boundaries: Sequence[int]) -> PredicateTree:
-        from ..method.tree import build_frequency_tree
+        from ..method.tree_builders import build_frequency_tree
 
         return build_frequency_tree(self.names, self.counts, boundaries=boundaries)
 

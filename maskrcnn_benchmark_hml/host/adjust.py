@@ -103,7 +103,7 @@ def _with_adjusted(inference: Callable) -> Callable:
 
 
 def _prior(cfg) -> Tensor:
-    return log_prior(training_label_counts(cfg), cfg.MODEL.ROI_RELATION_HEAD.POSITIVE_FRACTION)
+    return log_prior(training_label_counts(cfg).tolist(), cfg.MODEL.ROI_RELATION_HEAD.POSITIVE_FRACTION)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

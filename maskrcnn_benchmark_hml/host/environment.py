@@ -80,9 +80,10 @@ def _lower_workers(cfg: Mapping[str, Any], parsed: argparse.Namespace, trains: b
     """The number of workers that fit into /dev/shm; put into the script's arguments if it is not the given one."""
     wanted, free = cfg["DATALOADER"]["NUM_WORKERS"], shared_memory.free_bytes()
     world = int(os.environ.get("WORLD_SIZE", 1))
-    sizes = {"trains": trains, "world": world, "local_world": int(os.environ.get("LOCAL_WORLD_SIZE", world))}
+    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    sizes: dict[str, Any] = {"trains": trains, "world": world, "local_world": local_world}
     workers = shared_memory.fitting_workers(cfg, free, **sizes)
-    if workers < wanted:
+    if free is not None and workers < wanted:
         size = _up(shared_memory.needed_bytes(cfg, wanted, **sizes))
         cause = (f"/dev/shm has {free // _MB} MB free, and the batches of {wanted} loader workers can fill {size} MB, "
                  "and then the run would hang")  # fmt: skip

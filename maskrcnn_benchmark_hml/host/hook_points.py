@@ -76,7 +76,7 @@ def require(namespace: Mapping[str, Any], script: str) -> Probe:
     return result
 
 
-def relation_head(model: nn.Module) -> nn.Module:
+def relation_head(model: nn.Module) -> Any:
     """The relation head of a detector (or of its DistributedDataParallel wrapper), with its hook points checked."""
     model = getattr(model, "module", model)
     head: Any = model
@@ -96,7 +96,7 @@ def uses_union(head: nn.Module) -> bool:
     return bool(getattr(head, "use_union_box", True)) and hasattr(head, "union_feature_extractor")
 
 
-def teacher_reads_labels(predictor: nn.Module) -> None:
+def teacher_reads_labels(predictor: Any) -> None:
     """Let MOTIFS' decoder in a frozen predictor take the objects' labels from the proposals, as the student's does.
 
     In eval mode it decodes one image at a time, asserts that, needs test-time fields of the proposals, and decodes

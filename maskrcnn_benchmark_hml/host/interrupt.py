@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ class Interrupt:
     def __init__(self, world: int) -> None:
         self.world = world
         self.signal = 0
-        self._old: dict[int, object] = {}
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():

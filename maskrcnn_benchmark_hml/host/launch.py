@@ -83,7 +83,8 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     """Wrap a script's ``train``, tests and ``main``, so that ``main`` checks the run first; say what is driven."""
     if "main" not in namespace:
         raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
-    line, plans = f"hml: using {benchmark.describe()}", []
+    line = f"hml: using {benchmark.describe()}"
+    plans: list[Plan] = []
     if not benchmark.embedded:
         wrap_weights(namespace)
     if "train" in namespace:
@@ -111,6 +112,8 @@ def _check_first(namespace: dict[str, Any], script: str, plans: list[Plan]) -> N
 def load_script(path: Path) -> ModuleType:
     """Import a script under a name of its own, so that its ``__main__`` block does not run."""
     spec = importlib.util.spec_from_file_location(f"hml_host_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise HMLError(f"{path} is not a Python script; name one of the benchmark's tools/*.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -62,7 +62,7 @@ class StageDriver:
         self.restored_iteration: int | None = None
         self.ended_early = False
         self.start_file = ""  # see fine_tune
-        self.head: nn.Module | None = None
+        self.head: Any = None  # of a class of the host, whose attributes are the host's
         self.checkpointer: Any = None
         self.scheduler: Any = None
         self.interrupt = interrupt
@@ -94,7 +94,7 @@ class StageDriver:
         seed_everything(self.cfg.HML.SEED, self.stage.index)
         model = self.original["build_detection_model"](cfg, *args, **kwargs)
         self._model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-        head = self.head = hook_points.relation_head(model)
+        self.head = head = hook_points.relation_head(model)
         tracked = (*hook_points.TRACKED, *(hook_points.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
         self.method.on_stage_start(head, hook_points.RELATION_HEAD + ".", tracked, answer)
         if self.method.teacher is not None:
@@ -111,7 +111,7 @@ class StageDriver:
             leave_out_ignored(head.samp_processor, self.stage.labels)
         return model
 
-    def _wrap_loss(self, head: nn.Module) -> None:
+    def _wrap_loss(self, head: Any) -> None:
         if not hook_points.calls_loss_evaluator(head):
             self._wrap_criterion(head.predictor)
             return
@@ -250,7 +250,7 @@ class StageDriver:
 
     def training_state(self) -> dict[str, Any]:
         """What the host's checkpoint lacks, at this instant (after the step, before validation and schedule)."""
-        amp = self.original.get("amp")
+        amp: Any = self.original.get("amp")
         return {
             "iteration": self.iteration,
             "hml": self.method.state_dict(),
@@ -273,7 +273,7 @@ class StageDriver:
             _log.info("HML: the stage is longer than before; SOLVER.STEPS, scaled to it, are now %s (before: %s)",
                       list(milestones), list(self.scheduler.milestones))
             self.scheduler.milestones = milestones
-        amp = self.original.get("amp")
+        amp: Any = self.original.get("amp")
         if state["amp"] and hasattr(amp, "load_state_dict"):
             amp.load_state_dict(state["amp"])
         _log.info("HML: %s resumes after iteration %d", self.stage.title(), state["iteration"])

@@ -60,7 +60,7 @@ class StepCall:
         return self.own_logits
 
 
-def answer(head: nn.Module, call: StepCall) -> Tensor:
+def answer(head: Any, call: StepCall) -> Tensor:
     """Relation logits (N, C) of another relation head for the same call, with features of its own extractors.
 
     The head's own ``forward`` is not called: it would sample pairs again, and other ones.

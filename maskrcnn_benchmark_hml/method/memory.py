@@ -49,7 +49,7 @@ class StageMemory:
                 tensor = tensors[name].detach().cpu().contiguous()
                 sha.update(f"{part}/{name}:{tensor.dtype}{tuple(tensor.shape)}".encode())
                 if tensor.numel():
-                    sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+                    sha.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))  # type: ignore[arg-type]
         return sha.hexdigest()
 
     def save(self, path: str | Path) -> str:

@@ -53,7 +53,7 @@ class ImportanceTracker:
         effective: str = "parameter",
     ) -> None:
         self._layout = layout = FlatLayout(named_params)
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "fisher_mode": fisher_mode,
             "ema": float(ema),
             "interval": int(interval),

@@ -83,7 +83,7 @@ def read_tree_file(path: str | Path) -> dict[str, Any]:
     if content.get("version") != _VERSION:
         version = content.get("version")
         raise HMLError(f"the tree {path} has the version {version}, this hml reads {_VERSION}; update hml")
-    kinds = {
+    kinds: dict[str, type | tuple[type, ...]] = {
         "builder": str, "vectors": (str, type(None)), "vectors_digest": (str, type(None)),
         "threshold": (int, float, type(None)), "skip_words": list, "actions": list, "overrides": dict,
         "layers": dict, "groups": list, "predicates": list, "counts": dict,

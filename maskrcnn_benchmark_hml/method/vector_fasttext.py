@@ -58,7 +58,7 @@ def read_fasttext(path: Path, words: frozenset[str] | None) -> tuple[dict[str, i
         raise cut
     table = np.memmap(path, "<f4", "r", at, (rows, width))
     index: dict[str, int] = {}
-    vectors = []
+    vectors: list[np.ndarray] = []
     for word in vocabulary if words is None else sorted(words):
         grams = [known + gram for gram in ft_ngram_hashes(word, low, high, bucket)] if high > 0 and bucket > 0 else []
         of_word = [vocabulary[word], *grams] if word in vocabulary else grams

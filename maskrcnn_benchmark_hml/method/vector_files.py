@@ -10,9 +10,9 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -33,7 +33,9 @@ Table = tuple[str, dict[str, int], np.ndarray]
 """The vectors' name, word -> row, and float32 (words, dim)."""
 
 _CHUNK = 1 << 24
-_OPENERS = {formats.GZIP: gzip.open, formats.BZIP2: bz2.open, formats.XZ: lzma.open}
+_OPENERS: dict[str, Callable[..., Any]] = {
+    formats.GZIP: gzip.open, formats.BZIP2: bz2.open, formats.XZ: lzma.open,
+}  # fmt: skip
 _NAME_ENDS = re.compile(r"(\.(gz|bz2|xz|zip|pt|txt|vec|bin|kv|wordvectors|pkl))+$")
 
 
@@ -82,8 +84,8 @@ def vectors_name(file_name: str) -> str:
 # ---- text, and word2vec's binary format ----
 
 
-def _from_stream(raw: BinaryIO, path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
-    file = io.BufferedReader(raw, 1 << 20)  # type: ignore[arg-type]
+def _from_stream(raw: IO[bytes], path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+    file = io.BufferedReader(raw, 1 << 20)  # type: ignore[type-var]
     first = file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf")
     if first.startswith(b"\xba\x16\x4f\x2f"):
         raise HMLError(f"{path} contains a packed fastText model; unpack it and give the unpacked file")
@@ -147,7 +149,7 @@ def _text_row(line: bytes, path: Path, number: int, dim: int) -> tuple[str, np.n
 
 
 def _binary_rows(
-    file: BinaryIO, path: Path, count: int, dim: int, words: frozenset[str] | None
+    file: IO[bytes], path: Path, count: int, dim: int, words: frozenset[str] | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(word, vector) of the wanted rows 'word<blank><dim float32, little-endian>'."""
     wanted = None if words is None else {word.encode() for word in words}

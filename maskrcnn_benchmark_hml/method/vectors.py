@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def load_vectors(
     dim: int | None = None,
     *,
     words: Iterable[str] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> WordVectors:
     """Read a file of word vectors; the format is recognised from the content (``vector_files.KNOWN``).
 
@@ -147,7 +148,7 @@ def find_vectors(place: str | Path, wv_type: str, dim: int) -> Path:
     )
 
 
-def _file_digest(path: Path, progress: Callable[[int], None] | None) -> str:
+def _file_digest(path: Path, progress: Callable[[int], Any] | None) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

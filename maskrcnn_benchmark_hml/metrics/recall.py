@@ -106,8 +106,9 @@ class RecallTable:
             }
         result[f"{mode}_accuracy_hit"] = {k: [] for k in KS}
         result[f"{mode}_accuracy_count"] = {k: [] for k in KS}
-        if images and images[0].annotated_pairs is not None:
-            among = _joined([i.annotated_pairs for i in images])
+        among_pairs = [i.annotated_pairs for i in images if i.annotated_pairs is not None]
+        if among_pairs:
+            among = _joined(among_pairs)
             result[f"{mode}_accuracy_hit"] = {k: _hits(image, among < k, sizes).tolist() for k in KS}
             result[f"{mode}_accuracy_count"] = {k: sizes.astype(float).tolist() for k in KS}
         for prefix, found in ranks.items():

@@ -59,9 +59,10 @@ def predicates_table(names: Sequence[str], runs: Sequence[Run], k: int) -> str:
         HMLError: runs with other predicates, or without any.
     """
     tree = next((run.tree for run in runs if run.tree is not None), None)
-    order = _common_predicates(runs)
+    order = list(_common_predicates(runs))
     if tree is not None:
-        order = sorted(order, key=lambda name: -tree.counts[name])
+        counts = tree.counts
+        order.sort(key=lambda name: -counts[name])
     rows = []
     for name in order:
         layer = str(tree.layers[name]) if tree is not None else "-"
@@ -83,8 +84,8 @@ def csv_rows(run: Run) -> Iterator[tuple[Any, ...]]:
     layers = run.tree.layers if run.tree is not None else {}
     for task, metric, k, predicate, value in metric_rows(run.metrics):
         yield run.path, task, metric, k, layers.get(predicate, ""), predicate, value
-    for (layer, k), value in _layers(run).items():
-        yield run.path, run.task, "mR", str(k), layer, "", "" if value is None else repr(value)
+    for (layer, at), mean in _layers(run).items():
+        yield run.path, run.task, "mR", str(at), layer, "", "" if mean is None else repr(mean)
 
 
 def json_entry(run: Run) -> dict[str, Any]:

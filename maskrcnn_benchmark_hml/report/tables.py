@@ -93,15 +93,16 @@ def changes_table(
 ) -> str:
     """The predicates whose recall@k differs most between two runs, largest change first (ties by name)."""
     before, after = predicate_means(base, k), predicate_means(other, k)
-    both = [name for name in before if before[name] is not None and after.get(name) is not None]
-    both.sort(key=lambda name: (-abs(after[name] - before[name]), name))
+    change = {name: there - here for name, here in before.items()
+              if here is not None and (there := after.get(name)) is not None}
+    both = sorted(change, key=lambda name: (-abs(change[name]), name))
     lines = [
         [
             name,
             str(layers.get(name, "-")),
             percent([before[name]]),
             percent([after[name]]),
-            f"{100 * (after[name] - before[name]):+.1f}",
+            f"{100 * change[name]:+.1f}",
         ]
         for name in both[:rows]
     ]

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import HMLError
 from .drawing import Axes, Bbox, Figure, Text, new_figure
@@ -153,7 +154,8 @@ def _legend(axes: Axes, marks: Sequence[Mark], curves: Sequence[Curve], seeds: i
 
 def _label(axes: Axes, mark: Mark, text: str, taken: list[Bbox], *, colour: str | None = None, size: int = 8) -> None:
     """Write beside a mark, at the first place that hides nothing; where all do, at the place that hides least."""
-    renderer, best = axes.figure.canvas.get_renderer(), None
+    renderer: Any = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    best: tuple[float, Any, Bbox] | None = None
     for dx, dy in _PLACES:
         side = "left" if dx > 0 else "right" if dx < 0 else "center"
         line = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5, "shrinkB": 4} if abs(dx) + abs(dy) > _FAR else None
@@ -172,7 +174,8 @@ def _label(axes: Axes, mark: Mark, text: str, taken: list[Bbox], *, colour: str 
             note.remove()
         if cost == 0:
             break
-    taken.append(best[2])
+    if best is not None:
+        taken.append(best[2])
 
 
 def _overlap(one: Bbox, two: Bbox) -> float:

@@ -10,7 +10,7 @@ from .figure_files import write_figure
 from .fonts import readable
 
 # Layer 1 to 10, from coarse to fine; text on them is black.
-_COLOURS = colormaps["Pastel1"].colors + colormaps["Pastel2"].colors
+_COLOURS = [colour for name in ("Pastel1", "Pastel2") for colour in colormaps[name].colors]  # type: ignore[attr-defined]
 _LINE = 0.235  # inches per row
 _COLUMN = 3.0  # inches per layer
 _MARGIN = 0.25

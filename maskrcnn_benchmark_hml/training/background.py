@@ -53,9 +53,10 @@ class BackgroundCount:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(pairs)
         self.pairs, self.steps = self.pairs + int(pairs), self.steps + 1
-        if self.steps == WINDOW:
+        value = self.value
+        if self.steps == WINDOW and value is not None:
             _log.info("HML: n_0 = %.0f background pairs per epoch, %.1f per image, the mean of the first %d steps",
-                      self.value, self.value / self._images, WINDOW)
+                      value, value / self._images, WINDOW)
         return True
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -48,6 +48,7 @@ from .teacher import Teacher
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 _MAX_BAD_STEPS = 50
 _LOG_EVERY = 200
+_Value = TypeVar("_Value")
 
 
 class StageMethod:
@@ -64,15 +65,25 @@ class StageMethod:
     def __init__(self, settings, stage: Stage, memory: StageMemory | None) -> None:
         self.settings, self.stage, self.memory = settings, stage, memory
         self.teacher: Teacher | None = None
-        self.tracker: ImportanceTracker | None = None
+        self._tracker: ImportanceTracker | None = None
         self.reconstruction: ModelReconstruction | None = None
-        self.data: StageData | None = None
+        self._data: StageData | None = None
         self.background = BackgroundCount()
         self.bad_steps = 0
         self._recorded = False
         self._weights: torch.Tensor | None = None
         self._old_classes: torch.Tensor | None = None
         self._prefix = ""
+
+    @property
+    def tracker(self) -> ImportanceTracker:
+        """F and Omega of this stage, from ``on_parameters`` on."""
+        return _given(self._tracker, "on_parameters")
+
+    @property
+    def data(self) -> StageData:
+        """What the stage keeps of the dataset, from ``on_data`` on."""
+        return _given(self._data, "on_data")
 
     # -- start ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +119,7 @@ class StageMethod:
         named = [(name, params[name]) for name in self._tracked_names]
         count = sum(p.numel() for _, p in named)
         importance, mr = self.settings.IMPORTANCE, self.settings.MR
-        self.tracker = ImportanceTracker(
+        self._tracker = ImportanceTracker(
             named, fisher_mode=self.settings.FISHER.MODE, ema=self.settings.FISHER.EMA, interval=importance.INTERVAL,
             eps=importance.EPS, contribution=importance.CONTRIBUTION, effective=importance.EFFECTIVE,
         )
@@ -138,7 +149,7 @@ class StageMethod:
             measured_batch: images per step over all processes where n_0 is measured (detected boxes); None: n_0 is
                 ``data.counts[0]``.
         """
-        self.data = data
+        self._data = data
         if measured_batch is not None and self.settings.LOSS.BACKGROUND_COUNT < 0:
             self.background.begin(data.images, measured_batch)
         self._set_class_weights()
@@ -267,3 +278,9 @@ class StageMethod:
         self.bad_steps = state["bad_steps"]
         self.background.load_state_dict(state["background"])
         self.tracker.load_state_dict(state["tracker"])
+
+
+def _given(value: _Value | None, event: str) -> _Value:
+    if value is None:
+        raise HMLError(f"the event {event} must come first; keep the order of events of stage_method.py")
+    return value

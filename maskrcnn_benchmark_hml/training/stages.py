@@ -89,50 +89,59 @@ def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir
     """
     run = RunFolder(output_dir)
     if hml.CONTROL in ONE_STAGE:
-        everything = tuple(range(1, len(rel_classes)))
-        repeats = tuple(hml.STAGES.OVERSAMPLE_REPEATS) or RELEASED_REPEATS
-        whole = Stage(
-            1, 1, everything, (0,), "all", total_iterations(hml, tree), hml.CONTROL == "class_balanced", run.root,
-            run.memory(1), hml.LOSS.EXPONENT[-1],
-            repeats if hml.CONTROL == "oversampled" else (),
-        )
-        return [whole]
+        return [_one_stage(hml, run, len(rel_classes), total_iterations(hml, tree))]
     tree.check_vocabulary(list(rel_classes))
-    count = tree.num_layers
-    policies = tuple(hml.STAGES.LABELS) or ("only",) * (count - 1) + ("containing",)
-    if len(policies) != count:
-        raise HMLError(
-            f"HML.STAGES.LABELS has {len(policies)} entries but the tree has {count} layers; give one policy per layer"
-        )
-    if len(hml.STAGES.ITERATIONS) > count:
-        raise HMLError(
-            f"HML.STAGES.ITERATIONS has {len(hml.STAGES.ITERATIONS)} entries but the tree has {count} layers; "
-            "give at most one per layer"
-        )
-    stages, earlier = [], [0]
-    for k in range(1, count + 1):
-        labels = tuple(tree.layer_indices(k, list(rel_classes)))
-        if not labels:
-            raise HMLError(f"layer {k} of the predicate tree is empty; build it with fewer layers (hml tree --help)")
-        stages.append(
-            Stage(
-                index=k,
-                count=count,
-                labels=labels,
-                old_classes=tuple(earlier),
-                policy=policies[k - 1],
-                iterations=_entry(hml.STAGES.ITERATIONS, k - 1),
-                class_balanced=_entry(hml.LOSS.CLASS_BALANCED, k - 1),
-                folder=run.stage(k, count),
-                memory_file=run.memory(k),
-                exponent=_entry(hml.LOSS.EXPONENT, k - 1),
-                repeats=tuple(hml.STAGES.OVERSAMPLE_REPEATS) if policies[k - 1] == "containing" else (),
-            )
-        )
-        earlier += labels
+    stages = _staged(hml, run, [tuple(tree.layer_indices(k, list(rel_classes))) for k in range(1, tree.num_layers + 1)])
     if hml.CONTROL == "last_stage":
         total = total_iterations(hml, tree)
         return [replace(stages[-1], index=1, count=1, iterations=total, memory_file=run.memory(1))]
+    return stages
+
+
+def _one_stage(hml, run: RunFolder, num_classes: int, iterations: int) -> Stage:
+    """The stage of an ablation baseline that trains once on all labels."""
+    repeats = tuple(hml.STAGES.OVERSAMPLE_REPEATS) or RELEASED_REPEATS
+    return Stage(
+        index=1,
+        count=1,
+        labels=tuple(range(1, num_classes)),
+        old_classes=(0,),
+        policy="all",
+        iterations=iterations,
+        class_balanced=hml.CONTROL == "class_balanced",
+        folder=run.root,
+        memory_file=run.memory(1),
+        exponent=hml.LOSS.EXPONENT[-1],
+        repeats=repeats if hml.CONTROL == "oversampled" else (),
+    )
+
+
+def _staged(hml, run: RunFolder, layers: Sequence[tuple[int, ...]]) -> list[Stage]:
+    """A stage per layer, given each layer's class indices."""
+    count = len(layers)
+    policies = tuple(hml.STAGES.LABELS) or ("only",) * (count - 1) + ("containing",)
+    for key, given, rule in (("LABELS", policies, "one policy per layer"),
+                             ("ITERATIONS", hml.STAGES.ITERATIONS, "at most one per layer")):
+        if len(given) > count or (key == "LABELS" and len(given) < count):
+            raise HMLError(f"HML.STAGES.{key} has {len(given)} entries but the tree has {count} layers; give {rule}")
+    stages, earlier = [], [0]
+    for k, labels in enumerate(layers, 1):
+        if not labels:
+            raise HMLError(f"layer {k} of the predicate tree is empty; build it with fewer layers (hml tree --help)")
+        stages.append(Stage(
+            index=k,
+            count=count,
+            labels=labels,
+            old_classes=tuple(earlier),
+            policy=policies[k - 1],
+            iterations=_entry(hml.STAGES.ITERATIONS, k - 1),
+            class_balanced=_entry(hml.LOSS.CLASS_BALANCED, k - 1),
+            folder=run.stage(k, count),
+            memory_file=run.memory(k),
+            exponent=_entry(hml.LOSS.EXPONENT, k - 1),
+            repeats=tuple(hml.STAGES.OVERSAMPLE_REPEATS) if policies[k - 1] == "containing" else (),
+        ))  # fmt: skip
+        earlier += labels
     return stages
 
 

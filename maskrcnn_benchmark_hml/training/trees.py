@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
-from ..method.tree import PredicateTree, build_clustered_tree, build_frequency_tree
+from ..method.tree import PredicateTree
+from ..method.tree_builders import build_clustered_tree, build_frequency_tree
 from ..method.tree_file import read_overrides
 from ..method.vectors import load_vectors
 from ..resources import config_root
@@ -78,7 +79,9 @@ def _made_before(settings, names: list[str], overrides: Mapping[str, Any]) -> Pr
 
 
 def _build(settings, names: list[str], counts: Mapping[str, int], overrides: Mapping[str, Any]) -> PredicateTree:
-    common = {"overrides": overrides, "threshold": settings.THRESHOLD, "skip_words": tuple(settings.SKIP_WORDS)}
+    common: dict[str, Any] = {
+        "overrides": overrides, "threshold": settings.THRESHOLD, "skip_words": tuple(settings.SKIP_WORDS),
+    }  # fmt: skip
     words = {word for name in names for word in name.split()}
     vectors = load_vectors(settings.VECTORS, words=words) if settings.VECTORS else None
     if settings.BUILDER == "frequency":
@@ -95,7 +98,7 @@ def _build(settings, names: list[str], counts: Mapping[str, int], overrides: Map
         )
     if vectors is None:
         raise HMLError("HML.TREE.BUILDER clustered needs word vectors; give their file as HML.TREE.VECTORS")
-    actions = {"actions": tuple(settings.ACTIONS)} if settings.ACTIONS else {}
+    actions: dict[str, Any] = {"actions": tuple(settings.ACTIONS)} if settings.ACTIONS else {}
     return build_clustered_tree(names, counts, vectors, num_layers=settings.LAYERS or 2, **common, **actions)
 
 

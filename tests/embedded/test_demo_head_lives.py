@@ -18,13 +18,14 @@ def data(tmp_path_factory):
     return make_mini_vg(tmp_path_factory.mktemp("data") / "vg", images=180, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "predictor, changed, dead",
     [
         ("motifs", (), False),
         ("motifs", ("SOLVER.GRAD_NORM_CLIP", "20.0"), True),
-        pytest.param("vctree", (), False, marks=pytest.mark.slow),
-        pytest.param("transformer", (), False, marks=pytest.mark.slow),
+        ("vctree", (), False),
+        ("transformer", (), False),
     ],
 )
 def test_the_first_stages_loss_and_the_heads_relus(data, tmp_path, predictor, changed, dead):

@@ -11,7 +11,7 @@ import pytest
 
 from maskrcnn_benchmark_hml.datasets.format import TRAIN, ImageRecord, Vocabulary, write_vg
 from maskrcnn_benchmark_hml.experiments.run import Run
-from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
+from maskrcnn_benchmark_hml.method.tree_builders import build_frequency_tree
 
 STUB = '''
 import json, os, pathlib, sys, time

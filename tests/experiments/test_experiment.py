@@ -225,6 +225,7 @@ def start(words: list[str], out: Path) -> subprocess.Popen:
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_interrupted_and_continued_it_has_the_rows_of_an_uninterrupted_one(tiny, tmp_path):
     """End to end on the embedded benchmark: once in one go, once stopped by SIGTERM in its first runs."""
     whole = start(tiny, tmp_path / "whole")

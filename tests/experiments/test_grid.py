@@ -36,7 +36,7 @@ def options(tmp_path, monkeypatch) -> Options:
 
 
 def _tree() -> dict:
-    from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
+    from maskrcnn_benchmark_hml.method.tree_builders import build_frequency_tree
 
     counts = {f"p{i}": 50 - i for i in range(40)}
     return vars(build_frequency_tree(list(counts), counts))

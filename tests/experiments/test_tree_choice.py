@@ -8,7 +8,8 @@ from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.experiments import tree_choice
 from maskrcnn_benchmark_hml.experiments.tree_choice import DataTrees, TreeChoice, frequency_boundaries
 from maskrcnn_benchmark_hml.method import vectors
-from maskrcnn_benchmark_hml.method.tree import PredicateTree, build_frequency_tree
+from maskrcnn_benchmark_hml.method.tree import PredicateTree
+from maskrcnn_benchmark_hml.method.tree_builders import build_frequency_tree
 
 from .conftest import make_data
 

@@ -11,7 +11,8 @@ import pytest
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method.clustering import cluster_predicates
-from maskrcnn_benchmark_hml.method.tree import VG_ACTIONS, PredicateTree, build_clustered_tree, build_frequency_tree
+from maskrcnn_benchmark_hml.method.tree import PredicateTree
+from maskrcnn_benchmark_hml.method.tree_builders import VG_ACTIONS, build_clustered_tree, build_frequency_tree
 from maskrcnn_benchmark_hml.method.vectors import WordVectors, load_vectors
 from maskrcnn_benchmark_hml.resources import config_file
 

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark_hml.config import add_hml_config
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method.memory import StageMemory
-from maskrcnn_benchmark_hml.method.tree import build_frequency_tree
+from maskrcnn_benchmark_hml.method.tree_builders import build_frequency_tree
 from maskrcnn_benchmark_hml.training import checkpoint, seeding
 from maskrcnn_benchmark_hml.training.stages import plan_stages, run_stages
 

@@ -126,7 +126,7 @@ def environ() -> dict[str, str]:
 
 @pytest.fixture
 def run_host(sgb, mini_vg, small_config, environ, tmp_path) -> Callable[..., SimpleNamespace]:
-    """Runs a script of the checkout under the shims, with the small config.
+    """Runs a script of the checkout with ``hml run``, with the small config.
 
     ``ranks`` > 1 through a launcher; ``files``: the limit of open files.
     """
@@ -135,7 +135,7 @@ def run_host(sgb, mini_vg, small_config, environ, tmp_path) -> Callable[..., Sim
         head = [sys.executable]
         if launcher:
             head += ["-m", launcher, f"--nproc_per_node={ranks}", f"--master_port={free_port()}"]
-        head += ["-m", "maskrcnn_benchmark_hml.compat", "--sgb", str(sgb), "--data", str(mini_vg)]
+        head += ["-m", "maskrcnn_benchmark_hml", "run", "--sgb", str(sgb), "--data", str(mini_vg)]
         tail = ["--config-file", str(small_config), *options, "OUTPUT_DIR", str(tmp_path / "out")]
         limit = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "bash"] if files else []
         words = [*limit, *head, script, *tail]

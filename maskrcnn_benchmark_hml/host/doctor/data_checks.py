@@ -48,7 +48,7 @@ def catalog_places(source: Source) -> Places:
     """
     catalog = source.find(CATALOG, "DatasetCatalog")
     known: dict[str, str] = {}
-    entries: dict[str, ast.Dict] = {}
+    entries: dict[str, ast.expr] = {}
     for node in (*source.tree(CATALOG).body, *getattr(catalog, "body", [])):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             value = _text(node.value, known)
@@ -124,8 +124,10 @@ def written_paths(source: Source) -> Iterator[Finding]:
         except Absent:
             continue
         for node in ast.walk(tree):
-            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-            if path == CATALOG or "\n" in text or not _PATH.search(text):
+            if path == CATALOG or not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+                continue
+            text = node.value
+            if "\n" in text or not _PATH.search(text):
                 continue
             place = f"{path.rpartition('/')[2]}:{node.lineno} {text}"
             if not (source.root / text).exists():

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ...machine import usable_cores
 from ...matplotlib_import import import_matplotlib
@@ -18,7 +19,7 @@ from .finding import BREAKS, HANDLED, OK, PARTLY, Finding
 
 _GB = 1024**3
 #: SGB's usual training of PredCls: 12 pictures of at most 600 x 1000, 4 workers; one picture at a time in tests.
-_USUAL = {
+_USUAL: dict[str, Any] = {
     "SOLVER": {"IMS_PER_BATCH": 12}, "TEST": {"IMS_PER_BATCH": 1},
     "INPUT": {"MIN_SIZE_TRAIN": (600,), "MAX_SIZE_TRAIN": 1000, "MIN_SIZE_TEST": 600, "MAX_SIZE_TEST": 1000},
     "DATALOADER": {"NUM_WORKERS": 4, "ASPECT_RATIO_GROUPING": True, "SIZE_DIVISIBILITY": 32},

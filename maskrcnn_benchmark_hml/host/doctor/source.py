@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "maskrcnn_benchmark"
 
@@ -38,7 +39,7 @@ class Source:
                 raise Absent(f"{path} is not Python that can be read (line {line})") from error
         return self._trees[path]
 
-    def find(self, path: str, *names: str) -> ast.AST:
+    def find(self, path: str, *names: str) -> Any:
         """A class or function, by its names from the outside in: ``find(path, "VGDataset", "get_groundtruth")``."""
         node: ast.AST = self.tree(path)
         for depth, name in enumerate(names):

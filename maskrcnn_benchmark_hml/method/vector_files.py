@@ -85,7 +85,11 @@ def vectors_name(file_name: str) -> str:
 
 
 def _from_stream(raw: IO[bytes], path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
-    file = io.BufferedReader(raw, 1 << 20)  # type: ignore[type-var]
+    with io.BufferedReader(raw, 1 << 20) as file:  # type: ignore[type-var]
+        return _rows(file, path, words)
+
+
+def _rows(file: Any, path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
     first = file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf")
     if first.startswith(b"\xba\x16\x4f\x2f"):
         raise HMLError(f"{path} contains a packed fastText model; unpack it and give the unpacked file")

@@ -26,6 +26,7 @@ def _forward(source: Source) -> ast.FunctionDef:
 
 
 def relation_head(source: Source) -> Result:
+    """The relation head is found in the model, with predictor and samplers."""
     present = attributes(source.method(RELATION_HEAD, "ROIRelationHead", "__init__"))
     missing = [name for name in hook_points.HEAD_NAMES if name not in present]
     if missing:
@@ -38,6 +39,7 @@ def relation_head(source: Source) -> Result:
 
 
 def samplers(source: Source) -> Result:
+    """The pair sampler returns what HML reads, and its sizes can be set."""
     sizes = {}
     for name in hook_points.SAMPLERS:
         for value in returns(source.method(SAMPLING, "RelationSampling", name)):
@@ -58,6 +60,7 @@ def samplers(source: Source) -> Result:
 
 
 def union_features(source: Source) -> Result:
+    """The union feature extractor can be called again for the teacher."""
     odd = []
     for node in ast.walk(_forward(source)):
         if isinstance(node, ast.Assign) and called_on_self(node.value, "union_feature_extractor"):
@@ -74,6 +77,7 @@ def union_features(source: Source) -> Result:
 
 
 def predictor_arguments(source: Source) -> Result:
+    """The predictors take the arguments with which the teacher is called."""
     bad, moved, renamed, total = [], [], [], 0
     for name, forward in predictors(source):
         total += 1
@@ -95,6 +99,7 @@ def predictor_arguments(source: Source) -> Result:
 
 
 def predictor_output(source: Source) -> Result:
+    """The relation logits have the place in the predictors' output that HML reads."""
     bad, sizes, total = [], set(), 0
     for name, forward in predictors(source):
         total += 1
@@ -121,6 +126,7 @@ def predictor_output(source: Source) -> Result:
 
 
 def predictor_choice(source: Source) -> Result:
+    """The predictor is chosen by SGB's setting."""
     keys = {
         ast.unparse(node.slice) for node in ast.walk(source.tree(PREDICTORS))
         if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(_REGISTRY)
@@ -136,6 +142,7 @@ def predictor_choice(source: Source) -> Result:
 
 
 def loss_evaluator(source: Source) -> Result:
+    """The relation loss can be replaced by l_new."""
     forward = _forward(source)
     if not called_on_self(forward, "loss_evaluator"):
         own = [name for name, forward in predictors(source) if _own_relation_loss(forward)]

@@ -37,6 +37,7 @@ KEYS = (
 
 
 def script_functions(source: Source) -> Result:
+    """The training script has ``train`` and ``main`` with arguments that HML can pass on."""
     needed, optional = arguments(source.find(SCRIPT, "train"))
     main, _ = arguments(source.find(SCRIPT, "main"))
     if main or not needed:
@@ -46,6 +47,7 @@ def script_functions(source: Source) -> Result:
 
 
 def script_names(source: Source) -> Result:
+    """The script's globals that a stage replaces are there."""
     names = bound(source.tree(SCRIPT))
     missing = [name for name in hook_points.SCRIPT_NAMES if name not in names]
     if missing:
@@ -55,6 +57,7 @@ def script_names(source: Source) -> Result:
 
 
 def settings(source: Source) -> Result:
+    """The config keys that HML reads or changes exist."""
     targets = (t for n in ast.walk(source.tree(_DEFAULTS)) if isinstance(n, ast.Assign) for t in n.targets)
     known = {ast.unparse(t)[len("_C.") :] for t in targets if ast.unparse(t).startswith("_C.")}
     missing = [key for key in KEYS if known and key not in known]
@@ -78,6 +81,7 @@ def _per_dataset(key: str, known: Collection[str]) -> bool:
 
 
 def data_loader(source: Source) -> Result:
+    """``make_data_loader`` takes what HML gives it."""
     needed, optional = arguments(source.find(BUILD, "make_data_loader"))
     source.find(BUILD, "build_dataset")
     order = [*needed, *optional]
@@ -88,6 +92,7 @@ def data_loader(source: Source) -> Result:
 
 
 def statistics(source: Source) -> Result:
+    """The predicate statistics are cached under the name that HML hands from stage to stage."""
     function = source.find(BUILD, "get_dataset_statistics")
     texts = " ".join(n.value for n in ast.walk(function) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     if "_statistics" not in texts or ".cache" not in texts:
@@ -99,6 +104,7 @@ def statistics(source: Source) -> Result:
 
 
 def vg_dataset(source: Source) -> Result:
+    """The dataset class has the attributes that HML edits or reads."""
     present = attributes(source.find(VG, "VGDataset"))
     missing = [f"self.{name}" for name in VG_ATTRIBUTES if name not in present]
     missing += [f"{name}()" for name in VG_METHODS if not source.has_method(VG, "VGDataset", name)]
@@ -109,6 +115,7 @@ def vg_dataset(source: Source) -> Result:
 
 
 def model_output(source: Source) -> Result:
+    """The model gives its losses in a form to which CR's term can be added."""
     targets = assigned(source.find(SCRIPT, "train"), "model")
     if not targets:
         return BREAKS, "train() never does `loss_dict = model(...)`; HML adds its loss to that dict"
@@ -117,6 +124,7 @@ def model_output(source: Source) -> Result:
 
 
 def gradient_clipping(source: Source) -> Result:
+    """``clip_grad_norm`` can be wrapped: there F, Omega and MR take their gradient."""
     if not calls(source.find(SCRIPT, "train"), "clip_grad_norm"):
         return BREAKS, (
             "train() never calls clip_grad_norm, where HML reads the gradients; call it before optimizer.step()"
@@ -128,6 +136,7 @@ def gradient_clipping(source: Source) -> Result:
 
 
 def loop(source: Source) -> Result:
+    """The training loop calls the hook points in the order that HML needs."""
     train = source.find(SCRIPT, "train")
     loops = [n for n in ast.walk(train) if isinstance(n, ast.For) and calls(n, "step") and calls(n, "backward")]
     if not loops:
@@ -145,6 +154,7 @@ def loop(source: Source) -> Result:
 
 
 def checkpointer(source: Source) -> Result:
+    """The checkpointer's methods can be extended by the resume file."""
     save = source.method(CHECKPOINT, "DetectronCheckpointer", "save")
     for method in ("load", "has_checkpoint", "get_checkpoint_file", "tag_last_checkpoint"):
         source.method(CHECKPOINT, "DetectronCheckpointer", method)

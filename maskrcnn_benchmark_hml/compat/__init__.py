@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .launcher import leave_process_group, local_rank_argument, take_local_rank
+from .launcher import leave_process_group, local_rank_argument
 
 if TYPE_CHECKING:
     from .installer import Installed
 
-__all__ = ["install", "leave_process_group", "local_rank_argument", "take_local_rank"]
+__all__ = ["install", "leave_process_group", "local_rank_argument"]
 
 
 def install(root: str | os.PathLike, data: str | os.PathLike | None = None) -> Installed:

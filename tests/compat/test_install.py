@@ -198,23 +198,6 @@ for _ in range(2):  # the host executes the file again and again
     assert done.code == 0, done.err
 
 
-def test_runner_translates_the_launchers_flag(fresh_python, checkout):
-    (checkout / "tools" / "train.py").write_text(
-        "import argparse, torch\n"
-        "from torch._six import string_classes\n"
-        "def main():\n"
-        "    p = argparse.ArgumentParser()\n"
-        "    p.add_argument('--local_rank', type=int, default=0)\n"
-        "    p.add_argument('opts', nargs=argparse.REMAINDER)\n"
-        "    print(p.parse_args())\n"
-    )
-    code = "import sys\nfrom maskrcnn_benchmark_hml.compat.__main__ import main\nsys.exit(main())"
-    done = fresh_python(code, "--local-rank=1", "--sgb", str(checkout), "tools/train.py", "KEY", "value")
-    assert done.code == 0 and "local_rank=1" in done.out and "['KEY', 'value']" in done.out, done.err
-    done = fresh_python(code, "tools/absent.py", SGB_HOME=str(checkout))
-    assert done.code == 2 and done.err.startswith("hml: error: there is no script")
-
-
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_started_afresh_have_the_shims(fresh_python, checkout, method):
     (checkout / "maskrcnn_benchmark" / "data" / "toy.py").write_text(

@@ -44,7 +44,7 @@ def test_it_is_the_mean_of_the_batches_so_far_and_survives_a_restart():
     loss_with(hml, FIRST, 50 * 6 / 4)
     resumed = make()
     tracked = {"stage": 1, "bad_steps": 0, "tracker": None, "background": hml.background.state_dict()}
-    resumed.tracker = type("Tracker", (), {"load_state_dict": lambda self, state: None})()
+    resumed._tracker = type("Tracker", (), {"load_state_dict": lambda self, state: None})()
     resumed.load_state_dict(tracked)
     for either in (hml, resumed):
         loss_with(either, SECOND, 50 * 16 / 8)

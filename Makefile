@@ -6,11 +6,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.docs-installed
+# The oldest Python and torch that are promised, in an environment of their own.
+OLDEST_PYTHON ?= $(firstword $(shell command -v python3.9) $(shell command -v python3.10))
+OLDEST := .venv-oldest
+# What depends on torch's version: the method, its training, the hook points, and every reader of files.
+OLDEST_TESTS := tests/method tests/training tests/host tests/report tests/compat tests/test_unpickling.py \
+	tests/embedded/evaluation/test_shares.py
 ARGS   ?=
 # A process of tests for each usable core (tests/conftest.py); a later -n in ARGS wins.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo test test-all test-isa lint docs clean
+.PHONY: help demo test test-all test-isa test-oldest lint docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +24,7 @@ help:
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, all of them"
 	@echo "make test-isa  the tests that depend on the processor's instruction set, run as on one without AVX"
+	@echo "make test-oldest  the tests that depend on torch's version, on Python 3.9 or 3.10 and torch 2.1, in $(OLDEST)"
 	@echo "make lint      ruff and mypy"
 	@echo "make docs      the documentation site, in outputs/site; strict"
 	@echo "make clean     remove outputs, caches and .venv"
@@ -43,6 +50,12 @@ test-isa: export ATEN_CPU_CAPABILITY := default
 test-isa: $(STAMP)
 	$(BIN)/python -m pytest -q -m "isa and not slow" $(ARGS)
 
+test-oldest:
+	@test -n "$(OLDEST_PYTHON)" || { echo "needs python3.9 or python3.10: make test-oldest OLDEST_PYTHON=PATH/TO/python"; exit 1; }
+	$(OLDEST_PYTHON) bootstrap.py $(OLDEST) $(if $(filter-out 0,$(SYSTEM_TORCH)),--system-torch,--oldest-torch)
+	$(OLDEST)/bin/python -c "import sys, torch; print('Python', sys.version.split()[0], 'torch', torch.__version__)"
+	$(OLDEST)/bin/python -m pytest -q -m "not slow" $(PARALLEL) $(OLDEST_TESTS) $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -55,7 +68,7 @@ $(DOCS_STAMP): $(STAMP)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info outputs output .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info outputs output .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs once, and again when setup.py has changed.

@@ -1,4 +1,4 @@
-"""Makes the virtual environment of the Makefile: ``python bootstrap.py VENV [--system-torch]``.
+"""Makes the Makefile's virtual environments: ``python bootstrap.py VENV [--system-torch | --oldest-torch]``.
 
 The standard library alone. Everything that can be wrong is said in one sentence before anything is fetched.
 """
@@ -78,9 +78,14 @@ def shown(line: str) -> str | None:
     return f"  {line}" if line.startswith(("ERROR", "WARNING")) else None
 
 
-def install(folder: Path) -> int:
-    """Install the package and its development tools; pip's exit code."""
-    code = run_pip(folder, "-e", f"{HERE}[dev]")
+def oldest_torch() -> list[str]:
+    """The oldest torch and torchvision that setup.py allows, as pip asks for them; they were built for numpy 1."""
+    return [f"{package}=={'.'.join(map(str, oldest(package)))}.*" for package in HEAVY] + ["numpy<2"]
+
+
+def install(folder: Path, *further: str) -> int:
+    """Install the package and its development tools, and ``further`` with them; pip's exit code."""
+    code = run_pip(folder, "-e", f"{HERE}[dev]", *further)
     # A tool that the shared packages hold is found by import, but its command is in their folder and not in ours.
     missing = [tool for tool in COMMANDS if not (folder / "bin" / tool).exists()]
     return run_pip(folder, "--force-reinstall", "--no-deps", *missing) if missing and not code else code
@@ -123,13 +128,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("venv", type=Path)
     parser.add_argument("--system-torch", action="store_true", help="use the torch of the interpreter that runs this")
+    parser.add_argument("--oldest-torch", action="store_true", help="install the oldest torch that setup.py allows")
     options = parser.parse_args()
     folder = options.venv.absolute()
     if options.system_torch and missing_torch():
         sys.exit(f"SYSTEM_TORCH=1: {sys.executable} cannot be used, {missing_torch()}; give another with PYTHON=...")
     announce(folder, options.system_torch)
     make_venv(folder, options.system_torch)
-    return install(folder)
+    return install(folder, *(oldest_torch() if options.oldest_torch and not options.system_torch else ()))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "one_at_a_time",
-    "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "why_unreadable", "write_json",
-    "write_text", "written_aside",
+    "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "load_pickle",
+    "load_torch", "one_at_a_time", "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch",
+    "why_unreadable", "write_json", "write_text", "written_aside",
 ]
 
 ASIDE = ".part"
@@ -109,6 +109,29 @@ def save_torch(content: Any, path: str | Path, what: str = "file") -> None:
     remove_left_over(Path(path))  # such files are large
     with written_aside(path, what) as aside, aside.open("wb") as file:
         torch.save(content, file)
+
+
+def load_torch(path: str | Path, **options: Any) -> Any:
+    """The content of a file of ``torch.save``, on the CPU; nothing that the file names is run.
+
+    Args:
+        options: for :func:`.unpickling.load_torch`, e.g. ``mmap=True``.
+
+    Raises:
+        HMLError: the file names something that is not data (``unpickling.Refused``).
+        Others: those of ``torch.load``.
+    """
+    from .unpickling import load_torch as load
+
+    return load(str(path), **options)  # torch 2.1 maps files that are named by a string alone
+
+
+def load_pickle(path: str | Path, **options: Any) -> Any:
+    """As :func:`load_torch` for a file of ``pickle``."""
+    from .unpickling import load_pickle as load
+
+    with open(path, "rb") as file:
+        return load(file, **options)
 
 
 def file_digest(path: Path) -> bytes:

@@ -34,7 +34,7 @@ def make(tmp_path):
         words = ["make", f"PYTHON={sys.executable}", *words]
         environ = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "SYSTEM_TORCH")}
         done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     return run
@@ -54,6 +54,15 @@ def test_make_help_says_size_and_variable_and_tests_run_side_by_side(make):
     said = make("help")
     assert f"{bootstrap.SIZE} GB" in said and f"{bootstrap.SIZE_WITHOUT_TORCH} GB" in said and "SYSTEM_TORCH=1" in said
     assert '-m "not slow" -n auto --dist worksteal -x' in make("-n", "test", "ARGS=-x")
+
+
+def test_make_test_oldest_says_what_it_needs_and_takes_the_oldest_torch(make):
+    said = make("-n", "test-oldest", "OLDEST_PYTHON=python3.9")
+    assert "python3.9 bootstrap.py .venv-oldest --oldest-torch" in said and "tests/report" in said
+    assert "bootstrap.py .venv-oldest --system-torch" in make("-n", "test-oldest", "OLDEST_PYTHON=x", "SYSTEM_TORCH=1")
+    with pytest.raises(AssertionError, match="needs python3.9 or python3.10"):
+        make("test-oldest", "OLDEST_PYTHON=")
+    assert bootstrap.oldest_torch() == ["torch==2.1.*", "torchvision==0.16.*", "numpy<2"]
 
 
 def test_an_environment_with_this_interpreters_torch_sees_it_and_one_without_does_not(tmp_path):

@@ -10,13 +10,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import re
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import torch
 
 from .. import file_formats
 from ..errors import HMLError
-from ..files import describe_format, why_unreadable
+from ..files import describe_format, load_torch, why_unreadable
 
 #: Where trainers put the weights; the first that is there counts, their average (EMA) only for want of them.
 CONTAINERS = ("model", "state_dict", "model_state_dict", "module", "net", "network", "weights", "params",
@@ -44,7 +43,7 @@ def is_local(entry: str) -> bool:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Load a checkpoint's tensors and numbers onto the CPU; no other object is ever built from the file.
+    """Load a checkpoint onto the CPU; nothing but data is ever built from the file (:mod:`..unpickling`).
 
     Returns:
         The content, its weights as ``model`` (plain names -> tensors); and what was taken off, in words.
@@ -53,8 +52,9 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], list[str]]:
         HMLError: why the file cannot be read, or what it holds instead.
     """
     try:
-        with _numpy_scalars():
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_torch(path)
+    except HMLError:
+        raise
     except LOAD_ERRORS as error:
         raise HMLError(not_loaded(path, error)) from error
     return unwrapped_content(loaded, path)
@@ -67,8 +67,9 @@ def weight_names(path: str | Path) -> list[str]:
         HMLError: as :func:`read_checkpoint`.
     """
     try:
-        with _numpy_scalars():
-            loaded = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)  # torch 2.1: no Path
+        loaded = load_torch(path, mmap=True)
+    except HMLError:
+        raise
     except LOAD_ERRORS:  # files of the format before torch 1.6 cannot be mapped
         return list(read_checkpoint(path)[0]["model"])
     return list(unwrapped_content(loaded, path)[0]["model"])
@@ -85,12 +86,6 @@ def not_loaded(path: str | Path, error: BaseException) -> str:
     if kind == file_formats.PICKLE and not file_formats.cut_short(path, kind):
         return (f"{path} is a plain pickle file (as detectron2 and Caffe2 models are), not a torch file; give a file "
                 "that was saved by torch.save and has this benchmark's parameter names")
-    refused = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))  # torch 2.4 and later; earlier
-    if isinstance(error, pickle.UnpicklingError) and refused:
-        return (f"{path} is not a plain checkpoint of tensors and numbers: it also holds a Python object "
-                f"({refused.group(1)}), which is not loaded because it could run code; if you trust the file, save "
-                f"only its weights: python -c \"import torch; c = torch.load('{path}', map_location='cpu', "
-                "weights_only=False); torch.save({'model': c['model']}, 'weights.pth')\"")
     return why_unreadable(path, error, "a torch file")
 
 
@@ -158,19 +153,3 @@ def _are_weights(value: Mapping[str, Any]) -> bool:
 
 def _plain_number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-@contextlib.contextmanager
-def _numpy_scalars() -> Iterator[None]:
-    """Let ``weights_only`` loading rebuild numpy scalars, where this torch can be told so (2.4 and later)."""
-    scalar = np.float64(0).__reduce__()[0]
-    allowed: list[Any] = [scalar, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
-    if not hasattr(torch.serialization, "safe_globals"):
-        if hasattr(torch.serialization, "add_safe_globals"):
-            torch.serialization.add_safe_globals(allowed)
-        yield
-        return
-    if hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):  # 2.6: a name may be given with the object
-        allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    with torch.serialization.safe_globals(allowed):
-        yield

@@ -114,6 +114,7 @@ def machine_shims(root: Path) -> list[tuple[str, Callable[[], bool]]]:
         ("numpy_aliases", libraries.numpy_aliases),
         ("torch_hub_download_name", libraries.torch_hub_download_name),
         ("torch_load_for_host", lambda: libraries.torch_load_for_host(root)),
+        ("pickle_load_for_host", lambda: libraries.pickle_load_for_host(root)),
         ("cuda_calls_on_cpu", libraries.cuda_calls_on_cpu),
         ("gloo_without_cuda", libraries.gloo_without_cuda),
         ("data_parallel_on_cpu", libraries.data_parallel_on_cpu),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import logging
+import importlib
 import os
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
+from .. import unpickling
 
 NUMPY_ALIASES = {"float": float, "int": int, "bool": bool, "object": object, "str": str, "complex": complex}
 
@@ -48,18 +49,36 @@ def torch_hub_download_name() -> bool:
     return True
 
 
+#: Libraries that load files on behalf of their caller: numpy.load unpickles arrays of objects, torch.hub downloads.
+_LOADERS = tuple(os.path.dirname(os.path.realpath(library.__file__)) + os.sep for library in (np, torch))
+
+
 def _called_from(root: str, depth: int = 2) -> bool:
-    """Whether the function ``depth`` frames up is defined in a file below ``root``."""
-    return os.path.realpath(sys._getframe(depth).f_code.co_filename).startswith(root + os.sep)
+    """Whether the function ``depth`` frames up, past those of numpy and torch, is defined in a file below ``root``."""
+    frame = sys._getframe(depth)
+    while frame is not None and (file := os.path.realpath(frame.f_code.co_filename)).startswith(_LOADERS):
+        frame = frame.f_back
+    return frame is not None and file.startswith(root + os.sep)
+
+
+def host_classes(module: str, name: str) -> type | None:
+    """The class of the host's ``structures`` that a file names, ``BoxList`` for one."""
+    if not re.fullmatch(r"maskrcnn_benchmark\.structures(\.\w+)+", module) or not name.isidentifier():
+        return None
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and found.__module__ == module else None
 
 
 def torch_load_for_host(root: Path) -> bool:
     """Cures ``UnpicklingError: Weights only load failed`` (torch >= 2.6) for files that the host itself reads.
 
-    Acts only on calls that come from a file below ``root`` and do not say ``weights_only``. Such a call is first tried
-    with ``weights_only=True``; a file that holds pickled objects of the host (eval_results.pytorch holds BoxLists) is
-    then read as the host always did, and the log names it. All other callers keep torch's default. A relative path
-    into the checkout (zeroshot_triplet.pytorch) is found from any working directory.
+    Acts on calls that come from a file below ``root``, whatever they say of ``weights_only``: the file is read by
+    :mod:`..unpickling`, which admits what the host writes (eval_results.pytorch holds BoxLists and numpy numbers) and
+    refuses the rest by name. All other callers keep torch's default. A relative path into the checkout
+    (zeroshot_triplet.pytorch) is found from any working directory.
     """
     if _wrapped(torch.load):
         return False
@@ -68,24 +87,32 @@ def torch_load_for_host(root: Path) -> bool:
 
     @_mark
     @functools.wraps(original)
-    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _called_from(inside):
-            return original(f, *args, **kwargs)
+    def load(f: Any, map_location: Any = None, pickle_module: Any = None, **kwargs: Any) -> Any:
+        if unpickling.is_restricted(pickle_module) or not _called_from(inside):
+            return original(f, map_location, pickle_module, **kwargs)
         if isinstance(f, (str, os.PathLike)) and not os.path.exists(f) and os.path.exists(os.path.join(inside, f)):
             f = os.path.join(inside, f)
-        if kwargs.get("weights_only") is not None:
-            return original(f, *args, **kwargs)
-        try:
-            return original(f, *args, **{**kwargs, "weights_only": True})
-        except (pickle.UnpicklingError, RuntimeError) as error:
-            if "weights" not in str(error).lower():
-                raise
-            logger.info("%s holds pickled objects; reading it as the benchmark always did", f)
-        if hasattr(f, "seek"):
-            f.seek(0)
-        return original(f, *args, **{**kwargs, "weights_only": False})
+        return unpickling.load_torch(f, classes=host_classes, load=original, map_location=map_location, **kwargs)
 
     torch.load = load
+    return True
+
+
+def pickle_load_for_host(root: Path) -> bool:
+    """The same for ``pickle.load`` (c2_model_loading.py, .pkl detectors) and ``numpy.load`` of objects."""
+    if _wrapped(pickle.load):
+        return False
+    original = pickle.load
+    inside = os.path.realpath(root)
+
+    @_mark
+    @functools.wraps(original)
+    def load(file: Any, **kwargs: Any) -> Any:
+        if not _called_from(inside):
+            return original(file, **kwargs)
+        return unpickling.load_pickle(file, classes=host_classes, load=original, **kwargs)
+
+    pickle.load = load
     return True
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from ..errors import HMLError
-from ..files import cut_short, describe_format, formats, why_unreadable, written_aside
+from ..files import cut_short, describe_format, formats, load_torch, why_unreadable, written_aside
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
@@ -76,7 +76,9 @@ def _how_cut(path: Path) -> str:
         how = cut_short(path, kind)
         if how or kind not in (formats.TORCH, formats.TORCH_LEGACY, formats.PICKLE):
             return how
-        torch.load(path, map_location="cpu", weights_only=True)
+        load_torch(path)
+    except HMLError:  # whole, with something in it that is refused: the host's own reading says so
+        return ""
     except OSError as error:
         raise HMLError(f"the statistics cache {why_unreadable(path, error, 'a torch file')}") from error
     except Exception as error:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import HMLError
+from ..files import load_torch
 from ..run_folder import RESULT_DICT
 
 
@@ -26,8 +25,7 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
     value = inference(*args, **{**kwargs, "output_folder": str(folder)})
     if rank != 0:
         return value
-    # the host's own file: it may hold numpy scalars, which weights_only refuses
-    result = torch.load(folder / RESULT_DICT, map_location="cpu", weights_only=False)
+    result = load_torch(folder / RESULT_DICT)
     for name, per_k in result.items():
         if name.endswith("_mean_recall") and "ng_" not in name and "_ng" not in name:
             return float(per_k[100])

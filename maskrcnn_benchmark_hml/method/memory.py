@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import HMLError
-from ..files import save_torch, why_unreadable
+from ..files import load_torch, save_torch, why_unreadable
 
 _FORMAT = "hml-stage-memory"
 _VERSION = 1
@@ -87,7 +87,9 @@ class StageMemory:
             raise HMLError(f"the stage memory {path} does not exist; train the stage before it first")
         damaged = f"the stage memory {path} is torn or damaged; delete it and train that stage again"
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_torch(path)
+        except HMLError:
+            raise
         except OSError as error:  # no permission, for one: the file may be whole
             raise HMLError(why_unreadable(path, error, "a torch file")) from error
         except _TORN as error:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import torch
 
 from ..errors import HMLError
-from ..files import cut_short, describe_format, formats, why_unreadable
+from ..files import describe_format, formats, load_torch, why_unreadable
 from .vector_fasttext import read_fasttext
 from .vector_pickle import read_pickle
 from .vector_table import not_empty, pick
@@ -193,16 +192,10 @@ def _table(
 def _from_torch(path: Path, kind: str, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
     """(dict word -> row, tensor, dim) of the benchmarks, or torchtext's (words, dict word -> row, tensor, dim)."""
     try:
-        # torch 2.1 maps files that are named by a string alone.
-        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=kind == formats.TORCH)
-    except pickle.UnpicklingError as error:
-        if not cut_short(path, kind) and "weights" in str(error).lower() and "unexpected EOF" not in str(error):
-            raise HMLError(
-                f"{path} holds Python objects, whose loading could run code, so it is not read; save (word -> row, "
-                "tensor, dim) with torch.save, or use the text file"
-            ) from error
-        raise HMLError(why_unreadable(path, error, "a torch file")) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+        content = load_torch(path, mmap=kind == formats.TORCH)
+    except HMLError:
+        raise
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise HMLError(why_unreadable(path, error, "a torch file")) from error
     parts = list(content) if isinstance(content, (tuple, list)) else []
     if len(parts) == 4 and isinstance(parts[0], (list, tuple)):

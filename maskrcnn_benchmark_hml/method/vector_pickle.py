@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import HMLError
-from ..files import why_unreadable
+from ..files import load_pickle, why_unreadable
 from .vector_table import pick
 
 
@@ -23,22 +23,8 @@ class _Plain:
         self.__dict__.update(state)
 
 
-# What numpy's arrays, data types and numbers are made of; none of these does more than to make them.
-_NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"}
-_PLAIN_TYPES = {("builtins", "set"), ("builtins", "object"), ("collections", "OrderedDict")}
-
-
-class _Foreign(Exception):
-    """The pickle asks for something that is not on the list."""
-
-
-class _Restricted(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("gensim.models.") and name.isidentifier():
-            return _Plain
-        if module.split(".")[0] == "numpy" and name in _NUMPY or (module, name) in _PLAIN_TYPES:
-            return super().find_class(module, name)
-        raise _Foreign(f"{module}.{name}")
+def _stand_in(module: str, name: str) -> type | None:
+    return _Plain if module.startswith("gensim.models.") or (module, name) == ("builtins", "object") else None
 
 
 def read_pickle(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
@@ -50,10 +36,10 @@ def read_pickle(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int
         HMLError: it holds other objects, is cut short, or its second file is missing.
     """
     try:
-        with path.open("rb") as file:
-            content = _Restricted(file).load()
-    except _Foreign as error:
-        raise HMLError(_convert(path, f"holds a {error}, which is not unpickled since that may run code")) from error
+        content = load_pickle(path, classes=_stand_in)
+    except HMLError as error:
+        what = getattr(error, "what", error)
+        raise HMLError(_convert(path, f"names {what}, which is not loaded because it could run code")) from error
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, ImportError, IndexError) as error:
         raise HMLError(why_unreadable(path, error, "a pickle file")) from error
     if isinstance(content, dict) and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in content.values()):
@@ -63,7 +49,7 @@ def read_pickle(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int
             raise HMLError(f"{path} holds vectors of different lengths ({sorted(lengths)}); save those of one length")
         table = np.stack(list(chosen.values())) if chosen else np.empty((0, 0), np.float32)
         return pick({word: i for i, word in enumerate(chosen)}, table, path, words)
-    state = getattr(content, "__dict__", {}) if isinstance(content, _Plain) else {}
+    state = getattr(content, "__dict__", {})
     index = state.get("key_to_index")
     if index is None and isinstance(state.get("vocab"), dict):  # gensim before 4
         index = {word: getattr(entry, "index", -1) for word, entry in state["vocab"].items()}

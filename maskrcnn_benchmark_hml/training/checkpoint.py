@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
-from ..files import save_torch, why_unreadable, write_json
+from ..files import load_torch, save_torch, why_unreadable, write_json
 from ..run_folder import RESUME_SUFFIX, last_checkpoint, settings_file
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -61,7 +61,7 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
             "choose another OUTPUT_DIR, or delete last_checkpoint there to start afresh"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_torch(path)
     except OSError as error:  # no permission, for one: the file may be whole
         raise HMLError(why_unreadable(path, error, "a torch file")) from error
     except (EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:

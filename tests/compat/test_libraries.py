@@ -12,6 +12,7 @@ import torch
 import torch.hub
 
 from maskrcnn_benchmark_hml.compat import libraries
+from maskrcnn_benchmark_hml.errors import HMLError
 
 
 def module_from(path: Path, text: str):
@@ -63,18 +64,19 @@ def host(tmp_path, monkeypatch):
     return reader, tmp_path
 
 
-def test_the_host_reads_its_pickled_objects(host):
+def test_the_host_reads_data_alone_unless_the_file_is_trusted(host, monkeypatch):
     reader, folder = host
-    assert isinstance(reader.read(folder / "objects.pth")["object"], Pickled)
-    with open(folder / "objects.pth", "rb") as file:
+    path = folder / "objects.pth"
+    for options in ({}, {"weights_only": False}, {"weights_only": True}):
+        with pytest.raises(HMLError, match=r"objects.pth names .*Pickled, which is not loaded because it could run"):
+            reader.read(path, **options)
+        with open(path, "rb") as file, pytest.raises(HMLError, match="names .*Pickled"):
+            reader.read(file, **options)
+    monkeypatch.setenv("HML_TRUSTED_FILES", os.pathsep.join(["elsewhere.pth", str(path)]))
+    assert isinstance(reader.read(path)["object"], Pickled)
+    with open(path, "rb") as file:
         assert isinstance(reader.read(file)["object"], Pickled)
     assert torch.equal(reader.read(folder / "plain.pth", map_location="cpu")["w"], torch.ones(2))
-
-
-def test_an_explicit_weights_only_is_obeyed(host):
-    reader, folder = host
-    with pytest.raises(Exception, match="[Ww]eights"):
-        reader.read(folder / "objects.pth", weights_only=True)
 
 
 def test_our_own_reads_are_not_weakened(host):

@@ -114,6 +114,9 @@ def test_an_old_torch_breaks_and_a_missing_one_too(tmp_path, monkeypatch):
     found = machine(root)
     assert found["torch"].state == "breaks" and "at least 2.1" in found["torch"].text
     assert found["torchvision"].state == "breaks" and "pip install torchvision" in found["torchvision"].text
+    for versions["torch"], state in (("2.1.2+cu121", "handled"), ("2.5.1", "handled"), ("2.6.0", "ok"), ("3.0", "ok")):
+        torch = machine(root)["torch"]
+        assert torch.state == state and ("even with weights_only=True" in torch.text) == (state == "handled")
 
 
 def test_a_compiled_extension_of_this_python_counts(tmp_path):

@@ -16,6 +16,7 @@ from .source import PACKAGE, Source
 #: Packages that the compatibility layer replaces where they are not installed.
 PROVIDED = {"apex": "apex.amp's interface runs over torch.amp", "cv2": "only masks and keypoints need it"}
 _OLDEST_TORCH = (2, 1)
+_SAFE_WEIGHTS_ONLY = (2, 6)
 
 
 def check_machine(source: Source, embedded: bool) -> Iterator[Finding]:
@@ -46,9 +47,14 @@ def _torch() -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, BREAKS, f"not installed in {sys.prefix}; pip install {name}")
             continue
-        old = name == "torch" and tuple(int(n) for n in version.split(".")[:2]) < _OLDEST_TORCH
-        oldest = ".".join(map(str, _OLDEST_TORCH))
-        yield Finding(name, BREAKS if old else OK, f"{version}; at least {oldest} is needed" if old else version)
+        numbers = tuple(int(n) for n in version.split(".")[:2])
+        if name == "torch" and numbers < _OLDEST_TORCH:
+            yield Finding(name, BREAKS, f"{version}; at least {'.'.join(map(str, _OLDEST_TORCH))} is needed")
+        elif name == "torch" and numbers < _SAFE_WEIGHTS_ONLY:
+            yield Finding(name, HANDLED, f"{version}; before 2.6 a file can run code even with weights_only=True; hml "
+                          "reads every file with its own reader, which runs none; other programs are not protected")
+        else:
+            yield Finding(name, OK, version)
     try:
         import torch
     except (ImportError, OSError) as error:

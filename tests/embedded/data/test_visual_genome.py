@@ -145,6 +145,19 @@ def test_statistics_equal_loops(tiny_vg, tiny_cfg):
     assert set(result) == {"fg_matrix", "pred_dist", "obj_classes", "rel_classes", "att_classes"}
 
 
+def test_a_cache_that_names_code_is_counted_again(tiny_cfg, tmp_path, caplog):
+    class Marker:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "marker"),)
+
+    first = get_dataset_statistics(tiny_cfg)
+    (cache,) = tmp_path.glob("*_statistics.cache")
+    torch.save({"sources": Marker()}, cache)
+    with caplog.at_level("WARNING"):
+        assert torch.equal(get_dataset_statistics(tiny_cfg)["fg_matrix"], first["fg_matrix"])
+    assert not (tmp_path / "marker").exists() and "mkdir, which is not loaded" in caplog.text
+
+
 def test_statistics_cache_follows_the_files(tiny_vg, tiny_cfg, tmp_path, monkeypatch):
     copy = tmp_path / "data"
     shutil.copytree(tiny_vg, copy)

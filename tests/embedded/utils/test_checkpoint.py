@@ -121,7 +121,7 @@ def test_interrupted_write_keeps_the_old_file(tmp_path):
 
 def test_pickled_objects_are_refused(tmp_path):
     torch.save({"model": random.Random(0)}, tmp_path / "m.pth")
-    with pytest.raises(HMLError, match="plain checkpoint"):
+    with pytest.raises(HMLError, match="m.pth names random.Random, which is not loaded"):
         DetectronCheckpointer(cfg, model()).load(str(tmp_path / "m.pth"))
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSample
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import save_torch
+from maskrcnn_benchmark_hml.files import load_torch, save_torch
 
 from . import datasets as D
 from .collate_batch import BatchCollator
@@ -75,7 +75,7 @@ def _read_cache(cache: Path, sources: list[list[Any]]) -> dict[str, Any] | None:
     if not cache.is_file():
         return None
     try:
-        content = torch.load(cache, map_location="cpu", weights_only=True)
+        content = load_torch(cache)
     except Exception as error:  # torch raises many types for a damaged file; the cache is only a copy
         logging.getLogger(__name__).warning("%s cannot be read and is made again (%s)", cache, error)
         return None

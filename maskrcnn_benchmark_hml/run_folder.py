@@ -12,6 +12,7 @@ LAST_CHECKPOINT = "last_checkpoint"
 RESUME_SUFFIX = ".hml.pt"
 METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "result_dict.pytorch", "matches.npz"
 PREDICTIONS = "eval_results.pytorch"
+ZERO_SHOT = "zero_shot.json"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
 IMPORTANCE = "importance.json"
@@ -31,6 +32,7 @@ FILES = {
     f"inference/<dataset>/{RESULT_DICT}": "SGB's dictionary of metrics",
     f"inference/<dataset>/{MATCHES}": "predictions on the annotated pairs, for hml report merged (bundled benchmark)",
     f"inference/<dataset>/{PREDICTIONS}": "all predictions (SGB; bundled benchmark if asked for)",
+    f"inference/<dataset>/{ZERO_SHOT}": "what zero-shot recall's triplets were taken from (SGB)",
     "inference/<dataset>/visual_info.json": "the same with class names, for drawing",
     "hml/settings.json": "the settings that the folder belongs to; others are refused",
     "hml/tree.json": "the predicate tree",

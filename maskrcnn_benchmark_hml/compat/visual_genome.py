@@ -86,7 +86,7 @@ def _covering(count: int | None) -> Iterator[None]:
         _covered.reset(token)
 
 
-def _read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
+def read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
     """The array ``split`` of an annotation file and the number of its images that validate."""
     if not os.path.isfile(roidb_file):
         folder = Path(roidb_file).parent
@@ -171,7 +171,7 @@ def dataset_other_than_vg(module: Any) -> None:
         if given.get("custom_eval") or "roidb_file" not in given:
             original(self, *args, **kwargs)
             return
-        split, validation = _read_facts(given["roidb_file"])
+        split, validation = read_facts(given["roidb_file"])
         _require_openable(*(given[key] for key in ("dict_file", "image_file") if given.get(key)))
         if given.get("num_val_im") == HOST_VALIDATION_SIZE:
             given["num_val_im"] = validation

@@ -18,6 +18,7 @@ import numpy as np
 from ..datasets.format import validation_size
 from ..datasets.layout import TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
 from ..datasets.pictures import locate_pictures, only_jpg, open_picture
+from ..datasets.reader import unsigned_arrays, unsigned_sentence
 from ..errors import HMLError
 from ..files import open_h5, read_json, why_unreadable
 
@@ -97,6 +98,9 @@ def read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
                 raise HMLError(
                     f"{roidb_file} has no array {name!r}; it is not a scene-graph file in Visual Genome's format"
                 )
+        unsigned = unsigned_arrays(file)
+        if unsigned:
+            raise HMLError(unsigned_sentence(roidb_file, unsigned, Path(roidb_file).parent))
         split, related = file["split"][:], file["img_to_first_rel"][:] >= 0
         stored = file.attrs.get("num_val_images")
     stored = None if stored is None else int(stored)

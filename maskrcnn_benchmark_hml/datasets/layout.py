@@ -70,6 +70,9 @@ class Vocabulary:
     def __post_init__(self) -> None:
         for kind in ("objects", "predicates", "attributes"):
             names = getattr(self, kind)
+            if BACKGROUND in names:
+                raise HMLError(f"the vocabulary's {kind} have the name {BACKGROUND!r}, which is class 0 by itself; "
+                               "leave it out and count the others from 1")  # fmt: skip
             repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
             if repeated is not None:
                 raise HMLError(f"the vocabulary's {kind} name {repeated!r} twice; names must be unique")

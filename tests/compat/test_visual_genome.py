@@ -148,3 +148,11 @@ def test_a_forks_own_listing_without_the_assertion_stays(folder):
     before = module.VGDataset.__init__
     dataset_other_than_vg(module)
     assert module.VGDataset.__init__ is before
+
+
+def test_unsigned_boxes_are_refused(folder):
+    root = folder()
+    with h5py.File(root / "a.h5", "a") as file:
+        file["boxes_1024"] = np.ones((3, 4), dtype=np.uint16)
+    with pytest.raises(HMLError, match="'boxes_1024' hold unsigned integers, .* hml data clean .* makes them signed"):
+        build(root)

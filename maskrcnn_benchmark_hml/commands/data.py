@@ -24,7 +24,8 @@ hml data placeholders datasets/mine                draw the missing pictures fro
 CHECK = """\
 Checks a dataset folder. Reports the first error (a missing file, key or picture, a wrong index, box or relation) in
 one sentence and exits with 2. Without an error, prints the numbers of images, objects and relations, of the relations
-of every predicate, and of the test split's zero-shot triplets.
+of every predicate, and of the test split's zero-shot triplets. Warns of boxes that fit another convention than centre,
+width and height at scale 1024.
 """
 
 MINI_VG = """\
@@ -42,8 +43,8 @@ Without --photos, one placeholder picture per image is drawn from its boxes and 
 
 CLEAN = """\
 Copies DIR to OUT without relations of an object with itself and without exact repetitions of a relation, and prints how
-many it dropped. If the h5 file has no attributes, the copy gets an attribute array of zeros (no attributes). Pictures
-are linked, not copied.
+many it dropped. If the h5 file has no attributes, the copy gets an attribute array of zeros (no attributes). Arrays of
+unsigned integers become signed. Pictures are linked, not copied.
 """
 
 PLACEHOLDERS = """\

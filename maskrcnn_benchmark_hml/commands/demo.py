@@ -99,7 +99,8 @@ def run_demo(args: argparse.Namespace) -> int:
     interrupt_on_signals()
     start = time.monotonic()
     data = args.data or prepare_data(args.out)
-    check_vg(data)
+    for line in check_vg(data).warnings:
+        print(f"hml: warning: {data}: {line}", file=sys.stderr)
     try:
         demo, model = _demo(args, data)
         lengths = {LABELS[run]: n for run, n in demo.lengths().items()}

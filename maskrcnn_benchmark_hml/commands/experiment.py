@@ -113,7 +113,8 @@ def _planned(args: argparse.Namespace) -> tuple[Grid, Options]:
 
     interrupt_on_signals()
     data = args.data or prepare_data(args.out)
-    check_vg(data)
+    for line in check_vg(data).warnings:
+        print(f"hml: warning: {data}: {line}", file=sys.stderr)
     options = Options(
         data, args.out, args.profile, args.split, args.iterations or grid.iterations,
         tuple(range(args.seeds or grid.seeds)), args.budget, tree,

@@ -30,6 +30,12 @@ def _patch_visual_genome(module) -> None:
     dataset_other_than_vg(module)
 
 
+def _patch_evaluation(module) -> None:
+    from .zero_shot import zero_shot_of_the_data
+
+    zero_shot_of_the_data(module)
+
+
 #: Host module (below the package) and what is exchanged in it once it has been imported.
 HOST_PATCHES: tuple[tuple[str, Callable], ...] = (
     ("config.defaults", host_modules.device_default),
@@ -41,6 +47,7 @@ HOST_PATCHES: tuple[tuple[str, Callable], ...] = (
     ("modeling.roi_heads.relation_head.utils_relation", host_modules.quick_orthogonal_blocks),
     ("modeling.roi_heads.relation_head.utils_motifs", _patch_word_vectors),
     ("data.datasets.visual_genome", _patch_visual_genome),
+    ("data.datasets.evaluation.vg.vg_eval", _patch_evaluation),
 )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..datasets.format import validation_size
 from ..datasets.layout import TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
 from ..datasets.pictures import locate_pictures, only_jpg, open_picture
+from ..datasets.reader import unsigned_arrays, unsigned_sentence
 from ..errors import HMLError
 from ..files import open_h5, read_json, why_unreadable
 
@@ -86,7 +87,7 @@ def _covering(count: int | None) -> Iterator[None]:
         _covered.reset(token)
 
 
-def _read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
+def read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
     """The array ``split`` of an annotation file and the number of its images that validate."""
     if not os.path.isfile(roidb_file):
         folder = Path(roidb_file).parent
@@ -97,6 +98,9 @@ def _read_facts(roidb_file: str) -> tuple[np.ndarray, int]:
                 raise HMLError(
                     f"{roidb_file} has no array {name!r}; it is not a scene-graph file in Visual Genome's format"
                 )
+        unsigned = unsigned_arrays(file)
+        if unsigned:
+            raise HMLError(unsigned_sentence(roidb_file, unsigned, Path(roidb_file).parent))
         split, related = file["split"][:], file["img_to_first_rel"][:] >= 0
         stored = file.attrs.get("num_val_images")
     stored = None if stored is None else int(stored)
@@ -171,7 +175,7 @@ def dataset_other_than_vg(module: Any) -> None:
         if given.get("custom_eval") or "roidb_file" not in given:
             original(self, *args, **kwargs)
             return
-        split, validation = _read_facts(given["roidb_file"])
+        split, validation = read_facts(given["roidb_file"])
         _require_openable(*(given[key] for key in ("dict_file", "image_file") if given.get(key)))
         if given.get("num_val_im") == HOST_VALIDATION_SIZE:
             given["num_val_im"] = validation

@@ -8,10 +8,19 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import HMLError
+from .conventions import Boxes, convention_hint, convention_warnings
 from .counts import Report, count_vg
 from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, Vocabulary
-from .pictures import locate_pictures, open_picture
-from .reader import RawVG, corners_inside, load_raw, read_vocabulary, rows_to_images
+from .pictures import NOT_TURNED, ORIENTATION_TAG, TURNED, locate_pictures, open_picture
+from .reader import (
+    RawVG,
+    corners_inside,
+    load_raw,
+    read_vocabulary,
+    rows_to_images,
+    unsigned_arrays,
+    unsigned_sentence,
+)
 
 
 def check_vg(folder: Path | str, *, open_pictures: bool = False) -> Report:
@@ -26,8 +35,19 @@ def check_vg(folder: Path | str, *, open_pictures: bool = False) -> Report:
     """
     raw = load_raw(folder)
     vocabulary = check_arrays(raw)
-    _check_pictures(raw, open_pictures)
-    return count_vg(raw, vocabulary)
+    turned = _check_pictures(raw, open_pictures)
+    report = count_vg(raw, vocabulary)
+    report.warnings += [*_array_warnings(raw), *turned]
+    return report
+
+
+def _array_warnings(raw: RawVG) -> list[str]:
+    """Sentences about boxes of another convention and about types that Scene-Graph-Benchmark.pytorch cannot use."""
+    box_image = rows_to_images(raw["img_to_first_box"], raw["img_to_last_box"], len(raw["labels"]))
+    width, height = (np.array([entry[key] for entry in raw.images], dtype=float) for key in ("width", "height"))
+    warnings = convention_warnings(Boxes(raw["boxes_1024"], box_image, width, height))
+    unsigned = unsigned_arrays(raw.arrays)
+    return [*warnings, unsigned_sentence(H5_NAME, unsigned, raw.folder)] if unsigned else warnings
 
 
 def check_arrays(raw: RawVG) -> Vocabulary:
@@ -125,12 +145,16 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: n
     if boxes.dtype.kind == "f" and not np.isfinite(boxes).all():
         i = int(np.argmax(~np.isfinite(boxes).all(1)))
         raise HMLError(f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} is {boxes[i].tolist()}: not a number")
+
+    def hint() -> str:
+        return convention_hint(Boxes(boxes, box_image, width, height))
+
     empty = (boxes[:, 2:] <= 0).any(1)
     if empty.any():
         i = int(np.argmax(empty))
         raise HMLError(
             f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} is degenerate: xc, yc, w, h ="
-            f" {boxes[i].tolist()}; w and h must be above 0"
+            f" {boxes[i].tolist()}; w and h must be above 0{hint()}"
         )
     inside = corners_inside(raw, box_image, width, height)
     outside = (box_image >= 0) & ((boxes[:, :2] < 0).any(1) | ~(inside[:, 2:] > inside[:, :2]).all(1))
@@ -138,7 +162,7 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: n
         i = int(np.argmax(outside))
         raise HMLError(
             f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} lies outside its picture: xc, yc, w, h ="
-            f" {boxes[i].tolist()} at scale {BOX_SCALE}"
+            f" {boxes[i].tolist()} at scale {BOX_SCALE}{hint()}"
         )
 
 
@@ -169,7 +193,8 @@ def _of(raw: RawVG, image_of: np.ndarray, row: int) -> str:
     return f" (image {i}, image_id {raw.images[i]['image_id']})" if i >= 0 else ""
 
 
-def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
+def _check_pictures(raw: RawVG, open_pictures: bool) -> list[str]:
+    """Sentences about pictures that are allowed, but probably not what was meant."""
     photos = raw.folder / PHOTOS_NAME
     if not photos.is_dir():
         raise HMLError(
@@ -177,12 +202,17 @@ def _check_pictures(raw: RawVG, open_pictures: bool) -> None:
             f" annotations: hml data placeholders {raw.folder}"
         )
     paths = locate_pictures(photos, [entry["image_id"] for entry in raw.images], IMAGES_NAME)
+    turned: list[str] = []
     if not open_pictures:
-        return
+        return turned
     for path, entry in zip(tqdm(paths, desc="opening pictures", unit="image", disable=None), raw.images):
         with open_picture(path) as picture:
-            size = picture.size
+            size, orientation = picture.size, picture.getexif().get(ORIENTATION_TAG, 1)
+        turned += [path] if orientation in TURNED else []
         if size != (entry["width"], entry["height"]):
             raise HMLError(
                 f"the picture {path} is {size[0]}x{size[1]}, but {IMAGES_NAME} says {entry['width']}x{entry['height']}"
+                + (f"; its EXIF orientation is {orientation}, {NOT_TURNED}" if orientation in TURNED else "")
             )
+    counted = f"{len(turned)} picture(s) have an EXIF orientation that turns or mirrors them"
+    return [f"{counted} ({turned[0]}), {NOT_TURNED}"] if turned else []

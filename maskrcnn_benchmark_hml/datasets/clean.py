@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import HMLError
 from .check import check_arrays, check_bounds
 from .layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, new_dataset_folder
-from .reader import RawVG, load_raw
+from .reader import RawVG, load_raw, unsigned_arrays
 
 _CHANGED = ("relationships", "predicates", "img_to_first_rel", "img_to_last_rel", "attributes", "active_object_mask")
 
@@ -32,6 +32,7 @@ class CleanReport:
     emptied: int
     emptied_validation: int
     attributes_added: bool
+    made_signed: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """What was done, for a terminal and for ``hml data check``."""
@@ -39,13 +40,15 @@ class CleanReport:
             f"dropped: {self.self_pairs:,} relations of an object with itself, {self.repeats:,} repeated relations",
             f"kept: {self.relations:,} relations; images left without one: {self.emptied:,}",
         ]
-        return [*out, "attributes: not in the source; added as zeros (no attributes)"] if self.attributes_added else out
+        out += ["attributes: not in the source; added as zeros (no attributes)"] if self.attributes_added else []
+        return [*out, f"made signed: {', '.join(self.made_signed)}"] if self.made_signed else out
 
 
 def clean_vg(source: Path | str, out: Path | str, *, force: bool = False) -> CleanReport:
     """Write a dataset folder's clean copy; its pictures are a link to the source's folder.
 
-    Everything else stays as it is, several predicates on one pair too. A file without attributes gets the array.
+    Everything else stays as it is, several predicates on one pair too. A file without attributes gets the array, and
+    arrays of unsigned integers become signed ones.
 
     Raises:
         HMLError: the source has another fault (the sentence of ``hml data check``), or ``out`` is not free.
@@ -54,7 +57,10 @@ def clean_vg(source: Path | str, out: Path | str, *, force: bool = False) -> Cle
     if source.resolve() == out.resolve():
         raise HMLError(f"{out} is the folder to clean itself; name another one for the clean copy")
     raw = load_raw(source)
+    unsigned = unsigned_arrays(raw.arrays)
+    raw.arrays.update({name: raw[name].astype(np.int64) for name in unsigned})
     report = _clean(raw)
+    report.made_signed = unsigned
     check_arrays(raw)
     with new_dataset_folder(out, force) as folder:
         _write(raw, folder / H5_NAME, report)
@@ -101,7 +107,7 @@ def _clean(raw: RawVG) -> CleanReport:
 def _write(raw: RawVG, path: Path, report: CleanReport) -> None:
     active = np.zeros((len(raw["labels"]), 1), dtype=bool)
     active[raw["relationships"].astype(np.int64).reshape(-1)] = True
-    changed = {name: active if name == "active_object_mask" else raw[name] for name in _CHANGED}
+    changed = {name: active if name == "active_object_mask" else raw[name] for name in {*_CHANGED, *report.made_signed}}
     story = raw.attrs.get("source")
     story = json.loads(story) if isinstance(story, str) else {}
     story["lines"] = [*story.get("lines", []), *report.lines()]

@@ -16,7 +16,8 @@ class Report:
     """What a correct dataset folder holds; dictionaries by split have the keys "train" and "test".
 
     They also have "val" if the file marks validation images by split 1; ``validation`` is the size of the validation
-    split, those with relations or the first of the training split.
+    split, those with relations or the first of the training split. ``warnings`` are sentences on what is allowed, but
+    probably not what was meant.
     """
 
     folder: str
@@ -37,6 +38,7 @@ class Report:
     has_attributes: bool = True
     about: str = ""
     source: dict = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """The report as lines for a terminal."""
@@ -48,7 +50,9 @@ class Report:
             return " ".join(f"{counts[part]:>9,}" for part in parts)
 
         columns = " ".join(f"{part:>9}" for part in parts)
-        lines = [f"{self.folder}: correct"]
+        lines = [f"{self.folder}: no error, but {len(self.warnings)} warning(s)" if self.warnings else
+                 f"{self.folder}: correct"]  # fmt: skip
+        lines += [f"warning: {line}" for line in self.warnings]
         lines += [self.about] if self.about else []
         lines += [
             f"{self.object_classes} object classes, {self.predicates} predicates",

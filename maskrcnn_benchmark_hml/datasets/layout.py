@@ -70,6 +70,12 @@ class Vocabulary:
     def __post_init__(self) -> None:
         for kind in ("objects", "predicates", "attributes"):
             names = getattr(self, kind)
+            unnamed = next((name for name in names if not isinstance(name, str) or not name.strip()), None)
+            if unnamed is not None:
+                raise HMLError(f"the vocabulary's {kind} have the name {unnamed!r}; a name is a text that is not empty")
+            if BACKGROUND in names:
+                raise HMLError(f"the vocabulary's {kind} have the name {BACKGROUND!r}, which is class 0 by itself; "
+                               "leave it out and count the others from 1")  # fmt: skip
             repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
             if repeated is not None:
                 raise HMLError(f"the vocabulary's {kind} name {repeated!r} twice; names must be unique")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ..errors import HMLError
@@ -14,6 +15,15 @@ from ..files import why_unreadable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings of pictures that are read, in small letters; of two pictures of one image the first in this order counts."""
+
+
+ORIENTATION_TAG = 0x0112
+TURNED = frozenset(range(2, 9))
+"""Values of a picture's EXIF orientation that mean: mirrored or turned."""
+NOT_TURNED = (
+    "which annotation tools apply and the benchmarks do not; if the boxes were drawn on the turned picture,"
+    " save it turned and without that tag"
+)
 
 
 def locate_pictures(folder: str | Path, image_ids: Iterable[int], listed_in: str) -> list[str]:
@@ -88,8 +98,23 @@ def _listed(folder: str, stamp: int) -> dict[str, str]:
     return {stem: name for stem, (_, name) in found.items()}
 
 
+def _eight_bits(picture: Image.Image, path: str | Path) -> Image.Image:
+    """A picture of 16 bits a pixel with its upper 8 bits; PIL's ``convert`` would cut it off at 255, to white.
+
+    Raises:
+        HMLError: 32 bits a pixel, whose range is not known.
+    """
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        made = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8))
+        made.format, made.info = picture.format, picture.info
+        return made
+    if picture.mode in ("I", "F"):
+        raise HMLError(f"the picture {path} has 32 bits a pixel, whose range is not known; save it with 8 bits")
+    return picture
+
+
 def open_picture(path: str | Path, load: bool = True) -> Image.Image:
-    """The picture, decoded unless ``load`` is off; its format is told from its content, whatever its ending.
+    """The picture, decoded to 8 bits a channel unless ``load`` is off; its content tells its format, not its ending.
 
     Raises:
         HMLError: it cannot be read; no permission, cut short, and no picture at all are told apart.
@@ -98,6 +123,7 @@ def open_picture(path: str | Path, load: bool = True) -> Image.Image:
         picture = Image.open(path)
         if load:
             picture.load()
+            return _eight_bits(picture, path)
         return picture
     except Image.DecompressionBombError as error:
         raise HMLError(f"the picture {path} has more pixels than PIL reads ({error}); make it smaller") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,7 @@ def read_names(path: Path | str, *kinds: str) -> list[tuple[str, ...]]:
         if index is None and kind == "attribute":
             index = {}  # a vocabulary of the format's older version, without attributes
         if index is None and isinstance(inverse, dict):
-            index = {name: int(number) for number, name in inverse.items()}
+            index = {name: int(number) for number, name in inverse.items() if name != BACKGROUND}
         if not isinstance(index, dict):
             raise HMLError(f"{path} has no '{kind}_to_idx'; it must be a vocabulary file of a Visual Genome split")
         ordered = sorted((name for name in index if name != BACKGROUND), key=index.__getitem__)
@@ -166,6 +166,19 @@ def split_images(
         if num_val_im > 0:
             images = images[:num_val_im] if split == "val" else images[num_val_im:]
     return images, num_val_im
+
+
+def unsigned_arrays(arrays: Mapping[str, Any]) -> list[str]:
+    """Those of an open file's arrays, or of a dictionary of them, whose type has no negative numbers."""
+    return [name for name in ARRAYS if getattr(getattr(arrays.get(name), "dtype", None), "kind", "") == "u"]
+
+
+def unsigned_sentence(path: Path | str, names: Sequence[str], folder: Path | str) -> str:
+    """What is wrong with such arrays, and the remedy."""
+    return (
+        f"{path}: {', '.join(map(repr, names))} hold unsigned integers, with which Scene-Graph-Benchmark.pytorch"
+        f" computes wrongly (a box at the left or upper edge is lost); hml data clean {folder} OUT makes them signed"
+    )
 
 
 def no_attributes(objects: int) -> np.ndarray:
@@ -284,11 +297,14 @@ def _names(dicts: dict, kind: str) -> tuple[str, ...]:
     for key in (forward, backward):
         if not isinstance(dicts.get(key), dict):
             raise HMLError(f"{DICTS_NAME} has no {key!r}; it must map indices and names in both directions")
-    names = []
-    for i in range(1, len(dicts[forward]) + 1):
-        if str(i) not in dicts[forward]:
+    names, by_index = [], dict(dicts[forward])
+    zero = by_index.pop("0", BACKGROUND)
+    if zero != BACKGROUND:
+        raise HMLError(f"{DICTS_NAME}: {forward!r} calls 0 {zero!r}, but 0 is the background; count the names from 1")
+    for i in range(1, len(by_index) + 1):
+        if str(i) not in by_index:
             raise HMLError(f"{DICTS_NAME}: {forward!r} has no entry {i}; indices must run from 1 without a gap")
-        name = dicts[forward][str(i)]
+        name = by_index[str(i)]
         if dicts[backward].get(name) != i:
             raise HMLError(
                 f"{DICTS_NAME}: {forward!r} calls {i} {name!r}, but {backward!r} gives {dicts[backward].get(name)}"

@@ -12,20 +12,9 @@ import numpy as np
 
 from ..errors import HMLError
 from ..files import write_json, written_aside
-from .layout import (
-    BOX_SCALE,
-    DICTS_NAME,
-    H5_NAME,
-    IMAGES_NAME,
-    MAX_ATTRIBUTES,
-    TEST,
-    TRAIN,
-    UNREADABLE_VG_IMAGES,
-    VALIDATION,
-    ImageRecord,
-    Vocabulary,
-)
+from .layout import BOX_SCALE, DICTS_NAME, H5_NAME, IMAGES_NAME, MAX_ATTRIBUTES, TRAIN, ImageRecord, Vocabulary
 from .reader import stored_corners
+from .records import require_writable
 
 
 def write_vg(
@@ -49,15 +38,13 @@ def write_vg(
             "lines", a list of sentences, are shown by ``hml data check``.
 
     Raises:
-        HMLError: a record does not fit the format; the message names the image and the object or relation.
+        HMLError: a record does not fit the format; the message names the image and the object or relation, and no file
+            has been written.
     """
-    folder = Path(folder)
-    seen: set[int] = set()
-    for record in records:
-        _require_valid(record, vocabulary)
-        if record.image_id in seen:
-            raise HMLError(f"image id {record.image_id} occurs twice; every image needs its own id")
-        seen.add(record.image_id)
+    folder, records = Path(folder), list(records)
+    require_writable(records, vocabulary, num_val_images)
+    entries = [_image_entry(record) for record in records]
+    story = _json(source, "source") if source else ""
     arrays = _arrays(records)
     # earliest..v110 keeps the file readable by every HDF5 >= 1.10 and its bytes independent of the time.
     with written_aside(folder / H5_NAME) as aside, h5py.File(aside, "w", libver=("earliest", "v110")) as h5:
@@ -68,9 +55,9 @@ def write_vg(
         if about:
             h5.attrs["about"] = about
         if source:
-            h5.attrs["source"] = json.dumps(source)
+            h5.attrs["source"] = story
     write_json(folder / DICTS_NAME, _dicts(records, vocabulary))
-    write_json(folder / IMAGES_NAME, [_image_entry(record) for record in records])
+    write_json(folder / IMAGES_NAME, entries)
 
 
 def to_stored_boxes(boxes: np.ndarray, width: int, height: int, scale: int = BOX_SCALE) -> np.ndarray:
@@ -85,42 +72,6 @@ def to_stored_boxes(boxes: np.ndarray, width: int, height: int, scale: int = BOX
     return np.concatenate([corners[:, :2] + (size + 1) // 2, size], axis=1).astype(np.int32)
 
 
-def _require_valid(record: ImageRecord, vocabulary: Vocabulary) -> None:
-    where = f"image {record.image_id}"
-    boxes = np.asarray(record.boxes, dtype=np.float64).reshape(-1, 4)
-    labels, relations = np.asarray(record.labels), np.asarray(record.relations).reshape(-1, 3)
-    if record.image_id in UNREADABLE_VG_IMAGES:
-        raise HMLError(f"{where}: readers skip this id, which is one of Visual Genome's broken pictures; use another")
-    if record.split not in (TRAIN, VALIDATION, TEST):
-        raise HMLError(f"{where} has split {record.split}; use 0 for training, 1 for validation and 2 for test")
-    if record.width < 1 or record.height < 1:
-        raise HMLError(f"{where} has size {record.width}x{record.height}; both sides must be at least one pixel")
-    if len(labels) != len(boxes):
-        raise HMLError(f"{where} has {len(boxes)} boxes but {len(labels)} labels; they must pair up")
-    if record.attributes and len(record.attributes) != len(boxes):
-        raise HMLError(f"{where} has {len(boxes)} boxes but {len(record.attributes)} attribute lists")
-    clipped = np.clip(boxes, 0, [record.width, record.height] * 2)
-    wrong = ~np.isfinite(boxes).all(1) | ~(clipped[:, 2:] > clipped[:, :2]).all(1)
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise HMLError(f"object {i} of {where} has the box {boxes[i].tolist()}, which covers nothing of the picture")
-    _require_range(labels, len(vocabulary.objects), f"the object class of object {{}} of {where}")
-    _require_range(relations[:, 2], len(vocabulary.predicates), f"the predicate of relation {{}} of {where}")
-    outside = ((relations[:, :2] < 0) | (relations[:, :2] >= len(boxes))).any(1)
-    if outside.any():
-        raise HMLError(f"relation {int(np.argmax(outside))} of {where} names an object that the image does not have")
-    itself = relations[:, 0] == relations[:, 1]
-    if itself.any():
-        raise HMLError(f"relation {int(np.argmax(itself))} of {where} joins an object with itself")
-
-
-def _require_range(values: np.ndarray, largest: int, what: str) -> None:
-    wrong = (values < 1) | (values > largest)
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise HMLError(f"{what.format(i)} is {int(values[i])}; it must lie in 1..{largest}")
-
-
 def _arrays(records: Sequence[ImageRecord]) -> dict[str, np.ndarray]:
     n_boxes = np.array([len(r.labels) for r in records], dtype=np.int64)
     n_rels = np.array([len(np.asarray(r.relations).reshape(-1, 3)) for r in records], dtype=np.int64)
@@ -132,7 +83,7 @@ def _arrays(records: Sequence[ImageRecord]) -> dict[str, np.ndarray]:
     attributes = np.zeros((int(n_boxes.sum()), MAX_ATTRIBUTES), dtype=np.int64)
     for start, record in zip(box_start, records):
         for i, indices in enumerate(record.attributes):
-            attributes[start + i, : len(indices)] = indices[:MAX_ATTRIBUTES]
+            attributes[start + i, : len(indices)] = indices
     boxes = _stack([to_stored_boxes(r.boxes, r.width, r.height) for r in records], 4).astype(np.int32)
     active = np.zeros((len(attributes), 1), dtype=bool)
     active[pairs.reshape(-1)] = True
@@ -187,4 +138,13 @@ def _dicts(records: Sequence[ImageRecord], vocabulary: Vocabulary) -> dict:
 
 
 def _image_entry(record: ImageRecord) -> dict:
-    return {"image_id": record.image_id, "width": record.width, "height": record.height, **record.extra}
+    entry = {"image_id": int(record.image_id), "width": int(record.width), "height": int(record.height), **record.extra}
+    _json(entry, f"'extra' of image {record.image_id}")
+    return entry
+
+
+def _json(value: dict, what: str) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise HMLError(f"{what} cannot be written as JSON ({error}); give plain numbers, texts and lists") from error

@@ -11,10 +11,13 @@ from ..errors import HMLError
 from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
 from ..metrics.summary import absent_metrics, metrics
-from ..run_folder import METRICS, RESULT_DICT, results_above
+from ..run_folder import METRICS, RESULT_DICT, ZERO_SHOT, results_above
 
 TASKS = ("predcls", "sgcls", "sgdet")
 _RESULTS = (METRICS, RESULT_DICT)
+_ZERO_SHOT_METRICS = ("zR", "ng-zR")
+#: VG150's test split has 26,446 images and 50 predicates; a fork may test some images fewer.
+_VG150_TEST, _VG150_PREDICATES = 20_000, 50
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Run:
         folder: holds the results' files.
         metrics: as in metrics.json; fractions.
         tree: the predicate tree, None if unknown.
+        foreign_zero_shot: zero-shot recall was left out, because it was measured with the triplets of other data.
     """
 
     path: str
     folder: Path
     metrics: Mapping[str, Any]
     tree: PredicateTree | None
+    foreign_zero_shot: bool = False
 
     @property
     def task(self) -> str:
@@ -53,6 +58,12 @@ class Run:
         if self.task not in TASKS:
             return said
         absent = absent_metrics(self.metrics)
+        if self.foreign_zero_shot:
+            absent = [metric for metric in absent if metric.partition("@")[0] not in _ZERO_SHOT_METRICS]
+            said.append(
+                f"{self.path}: {' and '.join(_ZERO_SHOT_METRICS)} are left out: SGB measured them with its list of "
+                "VG150's triplets, and these results are not of VG150's test images; test again with hml run."
+            )
         if absent:
             said.append(f"{self.path} has no {', '.join(absent)}: its test did not store them.")
         if not self.predicates:
@@ -138,8 +149,13 @@ def _has_results(folder: Path) -> bool:
 def _load_run(path: str, given: PredicateTree | None) -> Run:
     folder = results_folder(path)
     tree = given or run_tree(folder)
-    content = _read_metrics(folder) if (folder / METRICS).is_file() else _from_result_dict(folder, tree)
-    run = Run(path, folder, content, tree)
+    foreign = False
+    if (folder / METRICS).is_file():
+        content = _read_metrics(folder)
+    else:
+        content = _from_result_dict(folder, tree)
+        foreign = _drop_foreign_zero_shot(folder, content)
+    run = Run(path, folder, content, tree, foreign)
     if tree is not None and run.predicates:
         tree.check_vocabulary((BACKGROUND, *run.predicates))
     return run
@@ -157,7 +173,19 @@ def run_tree(folder: Path) -> PredicateTree | None:
     return next(map(PredicateTree.load, results_above(folder, "tree.json")), None)
 
 
-def _from_result_dict(folder: Path, tree: PredicateTree | None) -> Mapping[str, Any]:
+def _drop_foreign_zero_shot(folder: Path, content: dict[str, Any]) -> bool:
+    """Take zero-shot recall out of SGB's results if SGB's own list of triplets, VG150's, was used on other data."""
+    keys = [key for key in content if key.partition("@")[0] in _ZERO_SHOT_METRICS]
+    predicates = len(content["per_predicate"].get("R@50", ())) or _VG150_PREDICATES
+    vg150 = predicates == _VG150_PREDICATES and content.get("images_evaluated", 0) >= _VG150_TEST
+    if not keys or vg150 or (folder / ZERO_SHOT).is_file():
+        return False
+    for key in keys:
+        del content[key]
+    return True
+
+
+def _from_result_dict(folder: Path, tree: PredicateTree | None) -> dict[str, Any]:
     """SGB's own results: its file has numbers per predicate, but no names."""
     task, result = stored_task(folder)
     names = _names_near(folder, tree) or ()

@@ -81,7 +81,7 @@ def test_a_dataset_as_large_as_vg_keeps_5000(folder, monkeypatch):
     with h5py.File(root / "a.h5", "w") as file:
         file["split"] = np.zeros(20000, dtype=np.int32)
         file["img_to_first_rel"] = np.zeros(20000, dtype=np.int32)
-    assert visual_genome._read_facts(str(root / "a.h5"))[1] == 5000
+    assert visual_genome.read_facts(str(root / "a.h5"))[1] == 5000
 
 
 def test_images_without_relations_do_not_count_for_the_validation_size(folder):
@@ -91,7 +91,7 @@ def test_images_without_relations_do_not_count_for_the_validation_size(folder):
     with h5py.File(root / "a.h5", "w") as file:
         file["split"] = np.zeros(60, dtype=np.int32)
         file["img_to_first_rel"] = np.where(np.arange(60) < 40, 0, -1)
-    assert visual_genome._read_facts(str(root / "a.h5"))[1] == 4
+    assert visual_genome.read_facts(str(root / "a.h5"))[1] == 4
 
 
 def test_vgs_unreadable_pictures_are_left_out_when_the_annotations_do(folder):
@@ -148,3 +148,11 @@ def test_a_forks_own_listing_without_the_assertion_stays(folder):
     before = module.VGDataset.__init__
     dataset_other_than_vg(module)
     assert module.VGDataset.__init__ is before
+
+
+def test_unsigned_boxes_are_refused(folder):
+    root = folder()
+    with h5py.File(root / "a.h5", "a") as file:
+        file["boxes_1024"] = np.ones((3, 4), dtype=np.uint16)
+    with pytest.raises(HMLError, match="'boxes_1024' hold unsigned integers, .* hml data clean .* makes them signed"):
+        build(root)

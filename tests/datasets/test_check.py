@@ -11,7 +11,20 @@ import pytest
 from PIL import Image
 
 from maskrcnn_benchmark_hml.cli import main
-from maskrcnn_benchmark_hml.datasets.format import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, check_vg, read_vg
+from maskrcnn_benchmark_hml.datasets.clean import clean_vg
+from maskrcnn_benchmark_hml.datasets.conventions import Boxes, convention_warnings
+from maskrcnn_benchmark_hml.datasets.format import (
+    DICTS_NAME,
+    H5_NAME,
+    IMAGES_NAME,
+    PHOTOS_NAME,
+    ImageRecord,
+    Vocabulary,
+    check_vg,
+    read_vg,
+    write_vg,
+)
+from maskrcnn_benchmark_hml.datasets.pictures import open_picture
 from maskrcnn_benchmark_hml.errors import HMLError
 
 
@@ -148,3 +161,115 @@ def test_command_prints_the_sentence_and_exits_with_2(small, capsys):
     assert captured.err.startswith("hml: error: ") and captured.err.count("\n") == 1
     assert main(["data", "check", str(small / "nowhere")]) == 2
     assert "there is no dataset folder" in capsys.readouterr().err
+
+
+#: What an array of correct boxes becomes in another convention, given corners at scale 1024 and units a pixel.
+CONVENTIONS = {
+    "centre, width and height in pixels": lambda low, high, unit: ((low + high) / 2 / unit, (high - low) / unit),
+    "corners x1, y1, x2, y2 in pixels": lambda low, high, unit: (low / unit, high / unit),
+    "x1, y1, width and height in pixels": lambda low, high, unit: (low / unit, (high - low) / unit),
+    "corners x1, y1, x2, y2 at scale 1024": lambda low, high, unit: (low, high),
+    "x1, y1, width and height at scale 1024": lambda low, high, unit: (low, high - low),
+    "corners x1, y1, x2, y2 as fractions of the picture": lambda low, high, unit: (low / 1024, high / 1024),
+}
+
+
+def many_boxes(size: int) -> tuple[Boxes, np.ndarray, np.ndarray]:
+    """240 boxes in 30 square pictures, right; their corners at scale 1024."""
+    random = np.random.default_rng(3)
+    side = random.uniform(30, 700, (240, 2))
+    low = random.uniform(0, 1024 - side)
+    image = np.repeat(np.arange(30), 8)
+    return Boxes(np.hstack([low + side / 2, side]), image, np.full(30, size), np.full(30, size)), low, low + side
+
+
+@pytest.mark.parametrize("size", [200, 640, 1600])
+def test_boxes_of_another_convention_are_named(size):
+    right, low, high = many_boxes(size)
+    assert convention_warnings(right) == []
+    for name, change in CONVENTIONS.items():
+        right.boxes = np.hstack(change(low, high, 1024 / size))
+        (line,) = convention_warnings(right)
+        assert f"they would fit as {name}: convert them" in line
+        right.boxes = right.boxes[:5]
+        right.size, right.longer, right.limits = (a[:5] for a in (right.size, right.longer, right.limits))
+        assert convention_warnings(right) == [], "five boxes say nothing"
+        right = many_boxes(size)[0]
+
+
+def pixels_in_a_folder(folder, count=12):
+    """A set of two pictures with boxes in pixels."""
+    boxes = np.tile(np.array([[1.0, 1, 60, 90], [30, 20, 199, 99]]), (count // 2, 1))
+    records = [ImageRecord(i, 200, 100, i - 1, boxes, np.ones(count, int), np.array([[0, 1, 1]])) for i in (1, 2)]
+    records[1].split = 2
+    (folder / PHOTOS_NAME).mkdir()
+    for record in records:
+        Image.new("RGB", (200, 100)).save(folder / PHOTOS_NAME / record.photo_name())
+    write_vg(folder, records, Vocabulary(("cat",), ("on",)))
+    swap_array("boxes_1024", lambda a: np.rint(a * 200 / 1024).astype(a.dtype))(folder)
+
+
+def test_a_warning_is_printed_and_is_no_error(tmp_path, capsys):
+    pixels_in_a_folder(tmp_path)
+    assert main(["data", "check", str(tmp_path)]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.endswith(": no error, but 1 warning(s)")
+    assert second.startswith("warning: of the boxes, read as centre, width and height at scale 1024, 100% lie in the ")
+    assert "would fit as centre, width and height in pixels" in second
+
+
+def test_a_box_outside_names_the_convention_that_fits(tmp_path):
+    pixels_in_a_folder(tmp_path)
+    swap_array("boxes_1024", lambda a: a * 20)(tmp_path)  # pictures of 4000 pixels
+    put("boxes_1024", 3, [3800, 100, 50, 50])(tmp_path)
+    edit(IMAGES_NAME, lambda d: [entry.update(width=4000, height=2000) for entry in d])(tmp_path)
+    with pytest.raises(HMLError, match="all boxes would fit as centre, width and height in pixels"):
+        check_vg(tmp_path)
+
+
+def test_unsigned_arrays_are_warned_of_and_made_signed(small, tmp_path):
+    swap_array("boxes_1024", lambda a: a.astype(np.uint16))(small)
+    (line,) = check_vg(small).warnings
+    assert "'boxes_1024' hold unsigned integers" in line and "hml data clean" in line
+    assert "made signed: boxes_1024" in clean_vg(small, tmp_path / "clean").lines()
+    assert check_vg(tmp_path / "clean").warnings == []
+
+
+def test_the_background_may_be_entry_0_and_nothing_else(small):
+    edit(DICTS_NAME, lambda d: d["idx_to_label"].update({"0": "__background__"}))(small)
+    edit(DICTS_NAME, lambda d: d["label_to_idx"].update(__background__=0))(small)
+    assert check_vg(small).object_classes == 3
+    edit(DICTS_NAME, lambda d: d["idx_to_label"].update({"0": "dog"}))(small)
+    with pytest.raises(HMLError, match="'idx_to_label' calls 0 'dog', but 0 is the background; count the names from 1"):
+        check_vg(small)
+
+
+def test_the_background_is_no_name_of_the_vocabulary():
+    with pytest.raises(HMLError, match="predicates have the name '__background__', which is class 0 by itself"):
+        Vocabulary(("cat",), ("__background__", "on"))
+
+
+def with_orientation(path, size, value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    Image.new("RGB", size).save(path, exif=exif)
+
+
+def test_pictures_that_a_viewer_turns(small):
+    with_orientation(small / PHOTOS_NAME / "11.jpg", (200, 100), 3)
+    assert check_vg(small).warnings == [], "without --pictures none is opened"
+    (line,) = check_vg(small, open_pictures=True).warnings
+    assert line.startswith("1 picture(s) have an EXIF orientation that turns or mirrors them") and "11.jpg" in line
+    with_orientation(small / PHOTOS_NAME / "11.jpg", (100, 200), 6)
+    with pytest.raises(HMLError, match="is 100x200, but .* says 200x100; its EXIF orientation is 6, which"):
+        check_vg(small, open_pictures=True)
+
+
+def test_pictures_of_16_bits_keep_their_shades(tmp_path):
+    shades = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    read = np.asarray(open_picture(tmp_path / "a.png").convert("RGB"))
+    assert (read[..., 0] == shades >> 8).all()
+    Image.fromarray(shades.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(HMLError, match="has 32 bits a pixel"):
+        open_picture(tmp_path / "a.tif")

@@ -101,6 +101,16 @@ def test_validation_size(n_train, stored, size):
         ({"width": 0}, "has size 0x100"),
         ({"image_id": 12}, "image id 12 occurs twice"),
         ({"image_id": 1722}, "broken pictures"),
+        ({"image_id": "2407"}, "the image id '2407' is no whole number"),
+        ({"image_id": 2.0}, "the image id 2.0 is no whole number"),
+        ({"width": 640.0}, "image 11 has size 640.0x100; both sides must be whole numbers"),
+        ({"attributes": [(1,), (3,)]}, "an attribute of object 1 of image 11 is 3; it must lie in 1..2"),
+        ({"attributes": [(1,) * 11, ()]}, "object 0 of image 11 has 11 attributes; the format holds 10"),
+        ({"labels": np.array([1.0, 2.0])}, "the labels of image 11 are float64; give whole numbers"),
+        ({"relations": np.array([[0, 1, 1.5]])}, "the relations of image 11 are float64"),
+        ({"boxes": np.ones((2, 5))}, r"the boxes of image 11 have the shape \(2, 5\)"),
+        ({"extra": {"width": 3}}, "'extra' of image 11 has 'width', which the record itself gives"),
+        ({"extra": {"source": np.int64(3)}}, "'extra' of image 11 cannot be written as JSON"),
     ],
 )
 def test_writer_refuses(change, says, records, vocabulary, tmp_path):
@@ -108,6 +118,26 @@ def test_writer_refuses(change, says, records, vocabulary, tmp_path):
     with pytest.raises(HMLError, match=says) as caught:
         write_vg(tmp_path, records, vocabulary)
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_are_written(records, vocabulary, tmp_path):
+    records[0] = replace(records[0], image_id=np.int64(11), width=np.int32(200), height=np.uint16(100))
+    write_vg(tmp_path, iter(records), vocabulary, num_val_images=np.int64(1))
+    assert [record.image_id for record in read_vg(tmp_path).records] == [11, 12, 13, 14]
+
+
+def test_writer_refuses_what_the_check_would_refuse(records, vocabulary, tmp_path):
+    with pytest.raises(HMLError, match="there is no image to write"):
+        write_vg(tmp_path, [], vocabulary)
+    for number in (3, -1, 1.0):
+        with pytest.raises(HMLError, match="num_val_images is .*, but 2 training images have relations"):
+            write_vg(tmp_path, records, vocabulary, num_val_images=number)
+    with pytest.raises(HMLError, match="source cannot be written as JSON"):
+        write_vg(tmp_path, records, vocabulary, source={"lines": {1}})
+    fractions = [replace(records[0], image_id=i, boxes=records[0].boxes / 200) for i in range(5)]
+    with pytest.raises(HMLError, match="all boxes lie between 0 and 1; give pixels"):
+        write_vg(tmp_path, fractions, vocabulary)
     assert not list(tmp_path.iterdir())
 
 

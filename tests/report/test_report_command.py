@@ -117,6 +117,24 @@ def test_results_of_forks_that_store_less(sgb_run, fork, capsys, tmp_path):
     assert not {f"{name}@50" for name in missing} & set(entry)
 
 
+def test_zero_shot_recall_by_the_list_of_other_data_is_left_out(sgb_run, capsys):
+    run = sgb_run("plain", "predcls")
+    assert row(report(capsys, run)[1], "zR@50")
+    (run / "inference/some_test/zero_shot.json").unlink()
+    code, out, _ = report(capsys, run)
+    assert code == 0 and "plain: zR and ng-zR are left out: SGB measured them with its list of VG150's triplets" in out
+    assert "\nzR" not in out and "ng-zR@" not in out and "did not store" not in out and row(out, "R@50")
+    path = run / "inference/some_test/result_dict.pytorch"
+    result = torch.load(path, weights_only=False)
+    result["predcls_recall"] = {k: values * 1000 for k, values in result["predcls_recall"].items()}
+    for kind in ("", "ng_"):  # VG150 itself: 50 predicates, tens of thousands of test images
+        collect = f"predcls_{kind}mean_recall_collect"
+        result[collect] = {k: [*values, *([[]] * 44)] for k, values in result[collect].items()}
+    torch.save(result, path)
+    (run / "VG_train_statistics.cache").unlink()
+    assert row(report(capsys, run)[1], "zR@50")
+
+
 def test_a_metric_at_some_k_alone(sgb_run, capsys):
     run = sgb_run("few", "predcls")
     path = run / "inference/some_test/result_dict.pytorch"

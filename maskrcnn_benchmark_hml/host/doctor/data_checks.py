@@ -109,6 +109,8 @@ def check_data(source: Source, data: str | None) -> Iterator[Finding]:
     if data is not None:
         try:
             held = check_vg(data)
+            for line in held.warnings:
+                yield Finding("dataset folder", PARTLY, line)
             yield Finding("dataset folder", OK, f"correct: {sum(held.images.values()):,} images, {held.predicates} "
                           f"predicates, {held.relations['train']:,} relations to train on")
         except HMLError as error:

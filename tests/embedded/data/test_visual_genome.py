@@ -334,3 +334,22 @@ def test_large_files_open_fast_and_workers_share_them(tmp_path):
     assert seen["images"] == 20000 and seen["opened_bytes"] < 20000 * 12_000 and seen["open_to_parse"] < 60
     # A worker that has read every image's annotation owns little of it: reference counts touch some pages.
     assert seen["worker_bytes"] < 0.5 * seen["opened_bytes"]
+
+
+def test_unsigned_arrays_are_read_as_signed(tiny_vg, tmp_path):
+    folder = tmp_path / "vg"
+    shutil.copytree(tiny_vg, folder)
+    with h5py.File(folder / FILES["roidb_file"], "a") as file:
+        file["boxes_1024"][:, 0] = file["boxes_1024"][:, 2] // 2 - 3  # over the left edge
+    want = dataset(folder)
+    with h5py.File(folder / FILES["roidb_file"], "a") as file:
+        for name in ("boxes_1024", "labels", "attributes", "relationships", "predicates"):
+            values = file[name][:]
+            del file[name]
+            file[name] = values.astype(np.uint16)
+    got = dataset(folder)
+    assert min(boxes.min() for boxes in want.gt_boxes) < 0
+    for i in range(len(want)):
+        one, two = want.get_groundtruth(i), got.get_groundtruth(i)
+        assert torch.equal(one.bbox, two.bbox) and torch.equal(one.get_field("labels"), two.get_field("labels"))
+        assert (want.relationships[i] == got.relationships[i]).all()

@@ -91,14 +91,14 @@ def read_annotations(
         _check_ranges(start, end, num_rels, image_index, "relation", path)
         # Only the rows between the split's first and last image are read.
         low, high = int(first_box.min(initial=num_boxes)), int(end_box.max(initial=0))
-        labels, boxes = (file[name][low : max(low, high)] for name in _PER_BOX)
+        labels, boxes = (_signed(file[name][low : max(low, high)]) for name in _PER_BOX)
         if _ATTRIBUTES in file:
-            attributes = file[_ATTRIBUTES][low : max(low, high)]
+            attributes = _signed(file[_ATTRIBUTES][low : max(low, high)])
         else:
             logging.getLogger(__name__).warning("%s has no attributes; every object is read as having none", path)
             attributes = no_attributes(len(labels))
         low_rel, high_rel = int(start[count > 0].min(initial=num_rels)), int(end.max(initial=0))
-        relationships, predicates = (file[name][low_rel : max(low_rel, high_rel)] for name in _PER_RELATION)
+        relationships, predicates = (_signed(file[name][low_rel : max(low_rel, high_rel)]) for name in _PER_RELATION)
     first_box, end_box = first_box - low, end_box - low
     boxes = _corners(boxes, low, path)
 
@@ -140,6 +140,11 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             if len(set(sizes.values())) > 1:
                 raise HMLError(f"{path} has arrays of different lengths, {sizes}; write the file again")
         yield file
+
+
+def _signed(values: np.ndarray) -> np.ndarray:
+    """Unsigned integers would wrap below 0, and torch does not know them all."""
+    return values.astype(np.int64) if values.dtype.kind == "u" else values
 
 
 def _corners(boxes: np.ndarray, low: int, path: Path) -> np.ndarray:

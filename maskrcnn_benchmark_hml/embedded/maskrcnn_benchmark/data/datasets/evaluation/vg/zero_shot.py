@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark_hml.datasets.zero_shot import training_triplets
 from maskrcnn_benchmark_hml.metrics.matching import triplet_key
-
-from ...vg_files import read_annotations
 
 
 def seen_triplets(dataset: Any) -> np.ndarray:
@@ -25,7 +24,5 @@ def seen_triplets(dataset: Any) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _read(file: Path, num_val_im: int | None, _changed: int) -> np.ndarray:
-    data = read_annotations(file, "train", num_val_im=num_val_im)
-    image = np.repeat(np.arange(len(data.first_rel)), data.end_rel - data.first_rel)
-    in_file = data.relations + data.first_box[image, None] * np.array([1, 1, 0])
-    return np.unique(triplet_key(in_file, data.labels))
+    triplets = training_triplets(file, num_val_im)
+    return np.unique(triplet_key(triplets, np.arange(int(triplets.max(initial=0)) + 1)))

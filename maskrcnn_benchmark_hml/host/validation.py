@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
-from ..run_folder import RESULT_DICT
+from ..run_folder import PREDICTIONS, RESULT_DICT
 
 
 def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwargs: Mapping[str, Any]) -> Any:
@@ -19,6 +19,8 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
         mR@100 in [0, 1] on rank 0; what the host returned (a negative number) on the others.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (RESULT_DICT, PREDICTIONS) if rank == 0 else ():
+        (folder / name).unlink(missing_ok=True)  # an earlier validation's must not be taken for this one's
     if args:
         args = (_storing_no_predictions(args[0]), *args[1:])
     else:
@@ -26,6 +28,8 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
     value = inference(*args, **{**kwargs, "output_folder": str(folder)})
     if rank != 0:
         return value
+    if not (folder / RESULT_DICT).is_file():
+        raise HMLError(f"the benchmark wrote no {folder / RESULT_DICT}, where mR@100 is read; set HML.VAL_METRIC R")
     # the host's own file: it may hold numpy scalars, which weights_only refuses
     result = torch.load(folder / RESULT_DICT, map_location="cpu", weights_only=False)
     for name, per_k in result.items():

@@ -11,7 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..method.memory import StageMemory
-from ..run_folder import FINAL
+from ..run_folder import FINAL, check_not_hml
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
@@ -34,6 +34,7 @@ def wrap_train(namespace: dict[str, Any], script: str, checked: Sequence[Plan] =
     @functools.wraps(original)
     def train(cfg, *args, **kwargs):
         if not cfg.HML.ENABLED:
+            check_not_hml(cfg.OUTPUT_DIR)  # again: a script without a parser was not checked before
             return original(cfg, *args, **kwargs)
         plan = next((plan for plan in checked if plan.fits(cfg)), None) or prepare(cfg)
         _log.info("HML: %s: %s", script, hook_points.require(namespace, script).describe())

@@ -65,6 +65,7 @@ OPTIONS = {
     "unknown HML key": (["HML.CR.WIEGHT", "1"], "did you mean HML.CR.WEIGHT"),
     "unknown host key": (["SOLVER.BASE_LRR", "1"], "did you mean SOLVER.BASE_LR"),
     "wrong host type": (["SOLVER.BASE_LR", "fast"], "command line: .*SOLVER.BASE_LR"),
+    "a precision that SGB ignores": (["DTYPE", "bfloat16"], "DTYPE is 'bfloat16'; use one of float32, float16"),
     "range": (["HML.MR.WEIGHT", "-1"], "HML.MR.WEIGHT is '?-1"),
     "labels per stage": (["HML.STAGES.LABELS", "only,only,only"], "3 entries but the tree has 2"),
     "iterations per stage": (["HML.STAGES.ITERATIONS", "1,2,3"], "3 entries but the tree has 2"),

@@ -10,10 +10,10 @@ from typing import Any
 from ..errors import HMLError
 from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
+from ..metrics.choices import TASKS
 from ..metrics.summary import absent_metrics, metrics
 from ..run_folder import METRICS, RESULT_DICT, results_above
 
-TASKS = ("predcls", "sgcls", "sgdet")
 _RESULTS = (METRICS, RESULT_DICT)
 
 

@@ -18,11 +18,15 @@ from yacs.config import CfgNode
 from .errors import HMLError
 from .merge import read_config
 from .method.choices import (
+    BUILDERS,
     CONTRIBUTIONS,
+    CONTROLS,
+    CR_CLASSES,
     CR_METRICS,
     CR_REDUCTIONS,
     EFFECTIVE,
     FISHER_MODES,
+    INITS,
     MR_MODES,
     MR_REDUCTIONS,
     PRIORS,
@@ -92,7 +96,7 @@ KEYS: tuple[Key, ...] = tuple(
         (
             "CONTROL",
             "",
-            _one_of("", "plain", "class_balanced", "oversampled", "last_stage"),
+            _one_of("", *CONTROLS),
             "'' = HML. The others train one stage, with the iterations of all HML stages together, for comparison. "
             "'plain': all labels, plain cross entropy. 'class_balanced': all labels, l_new. 'oversampled': all labels, "
             "plain cross entropy, repeated images (STAGES.OVERSAMPLE_*; repeats 1, 5, 20 if empty). 'last_stage': the "
@@ -101,7 +105,7 @@ KEYS: tuple[Key, ...] = tuple(
         # -- predicate tree, eq. 1-2
         ("TREE.FILE", "", _path, "tree file (JSON); it has priority over TREE.BUILDER. '' = the tree that "
          "TREE.BUILDER builds; if TREE.BUILDER is '' too, the tree of this vocabulary in configs/trees"),
-        ("TREE.BUILDER", "", _one_of("", "clustered", "frequency"), "build the tree at start from the relations in "
+        ("TREE.BUILDER", "", _one_of("", *BUILDERS), "build the tree at start from the relations in "
          "the training data, instead of loading one"),
         ("TREE.VECTORS", "", _path, "word vectors for the clustered builder (GloVe, word2vec, fastText, gensim, .pt); "
          "with the frequency builder they affect only the groups, not the layers"),
@@ -125,7 +129,7 @@ KEYS: tuple[Key, ...] = tuple(
             "label policy per stage (see below); empty = 'containing' for the last stage, 'only' for the others",
         ),
         ("STAGES.ITERATIONS", (8000, 16000), _integers(1), "iterations per stage; the last number repeats"),
-        ("STAGES.INIT", "fresh", _one_of("fresh", "previous"), "initial relation head of a stage. 'fresh' (paper): a "
+        ("STAGES.INIT", "fresh", _one_of(*INITS), "initial relation head of a stage. 'fresh' (paper): a "
          "new one; 'previous': all tensors of the previous stage's head, even if a detector is given"),
         ("STAGES.OVERSAMPLE_RANKS", (40, 45, 50), _ascending(), "frequency ranks up to which each repeat factor holds"),
         (
@@ -149,7 +153,7 @@ KEYS: tuple[Key, ...] = tuple(
         ("CR.WEIGHT", 1.0, _number(0), "weight of CR; 0 = no teacher is run"),
         ("CR.METRIC", "l2", _one_of(*CR_METRICS), "distance between the two softmax vectors"),
         ("CR.TEMPERATURE", 1.0, _number(0, above=True), "softmax temperature of student and teacher"),
-        ("CR.CLASSES", "old", _one_of("old", "all"), "classes compared: background + earlier stages', or all"),
+        ("CR.CLASSES", "old", _one_of(*CR_CLASSES), "classes compared: background + earlier stages', or all"),
         ("CR.REDUCTION", "mean", _one_of(*CR_REDUCTIONS), "mean over pairs, or the released code's sum / (2 C)"),
         # -- Fisher, importance and MR, eq. 6-12
         ("MR.WEIGHT", 0.5, _number(0), "lambda of eq. 3. The gradient of MR is added to that of the loss before "

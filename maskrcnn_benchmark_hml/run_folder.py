@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .errors import HMLError
+
 FINAL = "model_final"
 LAST_CHECKPOINT = "last_checkpoint"
 RESUME_SUFFIX = ".hml.pt"
@@ -88,6 +90,28 @@ def stages_file(hml: Path) -> Path:
 def last_checkpoint(folder: str | Path) -> Path:
     """The file that names the newest checkpoint of a folder."""
     return Path(folder) / LAST_CHECKPOINT
+
+
+def run_above(folder: str | Path) -> Path | None:
+    """The OUTPUT_DIR of the HML run whose folder, or a stage's folder, this is; None if it is none."""
+    folder = Path(folder).absolute()
+    if folder.parent.name == "hml" and settings_file(folder.parent).is_file():
+        return folder.parents[1]
+    ours = settings_file(folder / "hml").is_file() or any(folder.glob("*" + RESUME_SUFFIX))
+    return folder if ours else None
+
+
+def check_not_hml(output_dir: str | Path) -> None:
+    """Refuse a training without HML in an HML run's folder: it would train HML's weights on and overwrite them.
+
+    Raises:
+        HMLError: as said.
+    """
+    if output_dir and (run := run_above(output_dir)):
+        raise HMLError(
+            f"{run} holds an HML run, and a training without HML would overwrite its weights; to resume the run give "
+            "the command that began it, with HML.ENABLED True, or else choose another OUTPUT_DIR"
+        )
 
 
 def results_above(folder: Path, below: str) -> list[Path]:

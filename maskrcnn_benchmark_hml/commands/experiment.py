@@ -18,7 +18,7 @@ from ..experiments.grid import Grid
 from ..experiments.grid_file import grid_names, load_grid
 from ..experiments.grid_report import described_budget, described_tree, report
 from ..experiments.grid_runner import run_grid
-from ..experiments.grid_runs import Options, check_trees
+from ..experiments.grid_runs import SPLITS, Options, check_trees
 from ..experiments.process import interrupt_on_signals
 from ..experiments.tree_choice import HELP, HELP_VECTORS, TreeChoice
 from ..machine import usable_cores
@@ -63,7 +63,7 @@ def add_experiment_parser(subparsers: Any) -> None:
     add("--vectors", type=Path, metavar="FILE", help=HELP_VECTORS)
     add("--predictors", type=_list, default=(), metavar="A,B", help="only these predictors of the grid")
     add("--tasks", type=_list, default=(), metavar="A,B", help="only these tasks of the grid")
-    add("--split", choices=("val", "test"), default="test",
+    add("--split", choices=tuple(SPLITS), default="test",
         help="images to evaluate on; val is a part of the training split (default: %(default)s)")
     add("--profile", choices=profile_names(), default="paper",
         help="HML's numeric profile where the grid names none (default: %(default)s)")

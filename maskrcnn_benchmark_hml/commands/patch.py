@@ -19,11 +19,13 @@ hml patch apply DIR --dry-run
 hml patch revert DIR
 """
 
+ACTIONS = ("check", "apply", "revert")
+
 
 def add_patch_parser(subparsers: Any) -> None:
     """Add ``hml patch`` to the command line."""
     parser = subparsers.add_parser("patch", **texts("patch", DESCRIPTION, EXAMPLES))
-    parser.add_argument("action", choices=("check", "apply", "revert"), help="check changes nothing")
+    parser.add_argument("action", choices=ACTIONS, help="check changes nothing")
     parser.add_argument("dir", metavar="DIR", help="the checkout")
     parser.add_argument("--dry-run", action="store_true", help="show what would change, write nothing")
     parser.set_defaults(handler=run_patch)

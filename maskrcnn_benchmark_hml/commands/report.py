@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
+from ..metrics.choices import KS, TASKS
 from .help import texts
 
 DESCRIPTION = """\
@@ -66,9 +67,9 @@ def _add_options(parser: argparse.ArgumentParser, kind: str) -> None:
     add("--tree", metavar="FILE", help=hidden if kind == "mean-at-k" else "predicate tree for all runs (default: "
         "OUTPUT_DIR/hml/tree.json of an HML run; a run without a tree uses that of the other runs)")
     add("--per-predicate", action="store_true", help=hidden if kind else "also print the recall of every predicate")
-    add("--k", type=int, choices=(20, 50, 100), default=50,
+    add("--k", type=int, choices=KS, default=50,
         help=hidden if kind else "K of --per-predicate, in predictions per image (default: %(default)s)")
-    add("--task", choices=("predcls", "sgcls", "sgdet"),
+    add("--task", choices=TASKS,
         help="the task of a run whose files do not contain it" if kind == "merged" else hidden)
     add("--csv", metavar="FILE", help="write the figures as rows of fractions: run,task,metric,k,layer,predicate,value")
     add("--json", metavar="FILE", help="write all figures as JSON, as fractions" + ("" if kind == "mean-at-k" else

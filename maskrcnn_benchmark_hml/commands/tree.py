@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HMLError
+from ..method.choices import BUILDERS
 from .help import texts
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def add_tree_parser(subparsers: argparse._SubParsersAction) -> None:
     source.add_argument("--data", metavar="DIR", help="a dataset folder in the VG format")
     source.add_argument("--counts", metavar="FILE", help="JSON file with predicates and counts, or a tree file")
     source.add_argument("--show", metavar="FILE", help="print (and draw) an existing tree")
-    parser.add_argument("--builder", choices=("clustered", "frequency"), default="clustered",
+    parser.add_argument("--builder", choices=BUILDERS, default=BUILDERS[0],
                         help="what assigns the layers (default: %(default)s)")
     parser.add_argument("--vectors", metavar="FILE", help="word vectors: GloVe, word2vec, fastText, gensim, torchtext")
     parser.add_argument(

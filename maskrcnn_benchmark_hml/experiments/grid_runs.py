@@ -27,7 +27,7 @@ from .tree_choice import DataTrees, TreeChoice
 
 TEST_SCRIPT = "tools/relation_test_net.py"
 CHECKPOINT = f"{FINAL}.pth"
-_SPLITS = {"test": "VG_stanford_filtered_with_attribute_test", "val": "VG_stanford_filtered_with_attribute_val"}
+SPLITS = {"test": "VG_stanford_filtered_with_attribute_test", "val": "VG_stanford_filtered_with_attribute_val"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _training(
     chosen.update({"SOLVER.MAX_ITER": str(total), "SOLVER.VAL_PERIOD": str(total), "TEST.SAVE_PREDICTIONS": "False",
                    "SOLVER.SCHEDULE.TYPE": "WarmupMultiStepLR", "SOLVER.STEPS": decays})
     if options.split != "test":
-        chosen["DATASETS.TEST"] = f"('{_SPLITS[options.split]}',)"
+        chosen["DATASETS.TEST"] = f"('{SPLITS[options.split]}',)"
     if variant.staged:
         profile = _profile(variant, options)
         if len(lengths) != variant.layers:  # a control: one stage that trains for the sum of these

@@ -16,13 +16,13 @@ from yacs.config import CfgNode
 from ..config import add_hml_config, merge_profile
 from ..datasets.layout import DICTS_NAME
 from ..errors import HMLError
+from ..method.choices import BUILDERS
 from ..resources import config_root
 
 if TYPE_CHECKING:
     from ..method.tree import PredicateTree
     from ..method.vectors import WordVectors
 
-BUILDERS = ("clustered", "frequency")
 HELP = (
     "HML's predicate tree: a tree file, `clustered` (needs --vectors) or `frequency` (default: the shipped tree of "
     "this vocabulary; without one, clustered if --vectors is given, else frequency)"

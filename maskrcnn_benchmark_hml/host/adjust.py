@@ -79,10 +79,6 @@ def _with_adjusted(inference: Callable) -> Callable:
         cfg = given["cfg"]
         if not cfg.HML.TEST.TAU:
             return inference(*args, **kwargs)
-        own = given["cfg"] = cfg.clone()
-        own.defrost()
-        own.TEST.ALLOW_LOAD_FROM_CACHE = False  # the model's logits are needed, not an earlier test's results
-        own.freeze()
         head, folder = hook_points.relation_head(given["model"]), Path(given["output_folder"])
         record = _Record(given["data_loader"])
         given["data_loader"] = record

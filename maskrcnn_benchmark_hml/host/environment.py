@@ -16,6 +16,8 @@ from ..errors import HMLError
 from ..matplotlib_import import import_matplotlib
 from . import shared_memory
 
+#: Values of DTYPE. SGB trains in float32 under any other, without a word.
+PRECISIONS = ("float32", "float16")
 _MB = 1024**2
 #: More open files than any run needs; some programs walk through all numbers up to the limit.
 _FILES = 65536
@@ -65,8 +67,10 @@ def check_run(cfg: Mapping[str, Any], parsed: argparse.Namespace, trains: bool) 
         trains: whether the script trains, or only tests.
 
     Raises:
-        HMLError: OUTPUT_DIR cannot be written, or has no room for a checkpoint.
+        HMLError: OUTPUT_DIR cannot be written, or has no room for a checkpoint; a DTYPE that SGB would ignore.
     """
+    if (given := cfg.get("DTYPE", PRECISIONS[0])) not in PRECISIONS:
+        raise HMLError(f"DTYPE is {given!r}; use one of {', '.join(PRECISIONS)} (float16 is bfloat16 on a CPU)")
     workers = _lower_workers(cfg, parsed, trains)
     limit, needed = raise_file_limit(), needed_files(cfg, workers)
     if needed > limit:

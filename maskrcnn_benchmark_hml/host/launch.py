@@ -18,6 +18,7 @@ from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..merge import merge_settings
 from ..resources import config_root
+from ..run_folder import check_not_hml
 from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
@@ -144,7 +145,10 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     own.freeze()
     environment.check_run(own, parsed, trains="train" in namespace)
     check_test(own, namespace, script)
-    if not own.HML.ENABLED or "train" not in namespace:
+    if "train" not in namespace:
+        return []
+    if not own.HML.ENABLED:
+        check_not_hml(own.OUTPUT_DIR)
         return []
     hook_points.require(namespace, script)
     return [prepare(own)]

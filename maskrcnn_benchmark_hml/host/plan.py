@@ -18,7 +18,7 @@ from ..errors import HMLError
 from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
-from ..run_folder import RunFolder, last_checkpoint
+from ..run_folder import RunFolder, last_checkpoint, run_above
 from ..training.checkpoint import check_settings, read_state, record_extension
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
@@ -162,6 +162,10 @@ def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
 
 
 def _check_folder(plan: Plan, run: RunFolder, max_decays: int) -> None:
+    whole = run_above(run.root)
+    if whole not in (None, run.root.absolute()):
+        raise HMLError(f"{run.root} is a stage's folder in the run of {whole}; give OUTPUT_DIR {whole} to resume that "
+                       "run, or choose another OUTPUT_DIR")
     if run.settings.is_file():
         check_settings(run.hml, plan.settings, HINT, plan.extended)
     for stage in plan.stages:

@@ -219,6 +219,8 @@ class StageDriver:
             # One inf in a parameter that is not tracked. Hosts now hold 0 * inf = NaN gradients; the step must not be.
             self.method.on_skipped()
         _log.warning("HML: iteration %d: a gradient holds inf or NaN; the step is skipped", self.iteration)
+        if self.iteration >= self.stage.iterations:
+            self.method.check_trained(self.iteration)  # here, before the host saves the last iteration
         for _, parameter in named_parameters:
             parameter.grad = None
         return norm

@@ -11,7 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..method.memory import StageMemory
-from ..run_folder import FINAL
+from ..run_folder import FINAL, check_not_hml
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
@@ -34,6 +34,7 @@ def wrap_train(namespace: dict[str, Any], script: str, checked: Sequence[Plan] =
     @functools.wraps(original)
     def train(cfg, *args, **kwargs):
         if not cfg.HML.ENABLED:
+            check_not_hml(cfg.OUTPUT_DIR)  # again: a script without a parser was not checked before
             return original(cfg, *args, **kwargs)
         plan = next((plan for plan in checked if plan.fits(cfg)), None) or prepare(cfg)
         _log.info("HML: %s: %s", script, hook_points.require(namespace, script).describe())
@@ -64,6 +65,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
         driver.start_file = start
         with driver.attached():
             model = original(own, *args, **kwargs)
+        driver.method.check_trained(driver.iteration)
         last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
         if rank == 0:
             # The schedule may end a stage early, where hosts save nothing; a lengthened one has an older final file.
@@ -71,7 +73,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
                 driver.checkpointer.save(FINAL, iteration=driver.iteration)
             handed_on = driver.method.on_stage_end(driver.head, plan.provenance(stage))
             write_facts(handed_on.provenance["importance"], stage.memory_file.parent)
-            _log.info("HML: %s ends after %d iterations", stage.title(), driver.iteration)
+            _log.info("HML: %s ends after %d iterations%s", stage.title(), driver.iteration, _unusual(driver))
             if not stage.is_last:
                 _log.info("HML: memory %s (digest %s)", stage.memory_file, handed_on.save(stage.memory_file)[:12])
         _barrier(world)
@@ -92,6 +94,18 @@ def stage_config(cfg: CfgNode, stage: Stage) -> CfgNode:
     own.SOLVER.MAX_ITER = stage.iterations
     own.freeze()
     return own
+
+
+def _unusual(driver: StageDriver) -> str:
+    """What a stage's last line says of an early end and of skipped steps; "" of an ordinary stage."""
+    text, skipped = "", driver.iteration - driver.method.tracker.steps
+    if driver.iteration < driver.stage.iterations:
+        most = driver.cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP
+        by_schedule = getattr(driver.scheduler, "stage_count", 0) >= most
+        why = (f"the plateau schedule ended it, which had lowered the learning rate {most} times because the "
+               "validation result no longer rose (SOLVER.SCHEDULE.MAX_DECAY_STEP)")  # fmt: skip
+        text = f" instead of {driver.stage.iterations}: {why if by_schedule else 'the benchmark ended it'}"
+    return text + (f"; {skipped} of them were skipped: a gradient held inf or NaN" if skipped else "")
 
 
 def _barrier(world: int) -> None:

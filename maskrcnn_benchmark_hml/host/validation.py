@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import HMLError
 from ..files import load_torch
-from ..run_folder import RESULT_DICT
+from ..run_folder import PREDICTIONS, RESULT_DICT
 
 
 def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwargs: Mapping[str, Any]) -> Any:
@@ -18,6 +18,8 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
         mR@100 in [0, 1] on rank 0; what the host returned (a negative number) on the others.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (RESULT_DICT, PREDICTIONS) if rank == 0 else ():
+        (folder / name).unlink(missing_ok=True)  # an earlier validation's must not be taken for this one's
     if args:
         args = (_storing_no_predictions(args[0]), *args[1:])
     else:
@@ -25,6 +27,8 @@ def mean_recall(inference: Callable, folder: Path, rank: int, args: tuple, kwarg
     value = inference(*args, **{**kwargs, "output_folder": str(folder)})
     if rank != 0:
         return value
+    if not (folder / RESULT_DICT).is_file():
+        raise HMLError(f"the benchmark wrote no {folder / RESULT_DICT}, where mR@100 is read; set HML.VAL_METRIC R")
     result = load_torch(folder / RESULT_DICT)
     for name, per_k in result.items():
         if name.endswith("_mean_recall") and "ng_" not in name and "_ng" not in name:

@@ -1,6 +1,7 @@
 """A checkout's checkpointer and tests with our checks: files of other trainers, files that do not load, NaN.
 
-The bundled benchmark has the same checks of its own. Weights, scores and results stay as the host makes them.
+Predictions that an earlier test stored are not evaluated again: nothing says which weights they are of. The bundled
+benchmark does all this itself. Weights, scores and results stay as the host makes them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -16,6 +18,7 @@ from torch import nn
 from ..compat.checkpoint_file import LOAD_ERRORS, is_local, not_loaded, unwrapped_content
 from ..errors import HMLError
 from ..finite import check_scores, check_weights
+from ..run_folder import PREDICTIONS
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -59,7 +62,10 @@ def _checked_inference(inference: Callable) -> Callable:
 
     @functools.wraps(inference)
     def inferred(*args, **kwargs):
-        model = signature.bind(*args, **kwargs).arguments.get("model")
+        call = signature.bind(*args, **kwargs)
+        call.arguments["cfg"] = _computing(call.arguments.get("cfg"), call.arguments.get("output_folder"))
+        args, kwargs = call.args, call.kwargs
+        model = call.arguments.get("model")
         if not isinstance(model, nn.Module):
             return inference(*args, **kwargs)
         check_weights(model.named_parameters(), "the model to test")
@@ -76,3 +82,18 @@ def _checked_inference(inference: Callable) -> Callable:
             handle.remove()
 
     return inferred
+
+
+def _computing(cfg: Any, folder: Any) -> Any:
+    """The same settings without TEST.ALLOW_LOAD_FROM_CACHE, with which SGB evaluates the predictions in the folder,
+    whichever model's they are: all validations after the first would then give the first one's result."""
+    if cfg is None or not cfg["TEST"].get("ALLOW_LOAD_FROM_CACHE", False):
+        return cfg
+    if folder and (stored := Path(folder) / PREDICTIONS).is_file():
+        _log.info("HML: %s may hold another model's predictions: they are computed anew, in spite of "
+                  "TEST.ALLOW_LOAD_FROM_CACHE True", stored)
+    own = cfg.clone()
+    own.defrost()
+    own.TEST.ALLOW_LOAD_FROM_CACHE = False
+    own.freeze()
+    return own

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .choices import KS
+
 NEVER = np.iinfo(np.int64).max
 """Rank of a triplet that no prediction matches."""
-
-KS = (20, 50, 100)
-"""The K of every recall."""
 
 DEEPEST = max(KS)
 """Only so many predictions, the best, are looked at; without the graph constraint, so many (pair, predicate)s."""

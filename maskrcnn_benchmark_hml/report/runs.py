@@ -10,10 +10,10 @@ from typing import Any
 from ..errors import HMLError
 from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
+from ..metrics.choices import TASKS
 from ..metrics.summary import absent_metrics, metrics
 from ..run_folder import METRICS, RESULT_DICT, ZERO_SHOT, results_above
 
-TASKS = ("predcls", "sgcls", "sgdet")
 _RESULTS = (METRICS, RESULT_DICT)
 _ZERO_SHOT_METRICS = ("zR", "ng-zR")
 #: VG150's test split has 26,446 images and 50 predicates; a fork may test some images fewer.

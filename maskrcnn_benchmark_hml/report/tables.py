@@ -10,8 +10,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-TOP = (20, 50, 100)
-RECALL_KEYS = tuple(f"R@{k}" for k in TOP) + tuple(f"mR@{k}" for k in TOP)
+from ..metrics.choices import KS
+
+RECALL_KEYS = tuple(f"R@{k}" for k in KS) + tuple(f"mR@{k}" for k in KS)
 
 Metrics = Mapping[str, Any]
 
@@ -74,11 +75,11 @@ def runs_table(runs: Mapping[str, Sequence[Metrics]]) -> str:
 def layers_table(runs: Mapping[str, Sequence[Metrics]], layers: Mapping[str, int]) -> str:
     """One row per run: mean recall@20/50/100 of every layer, over its predicates that occur in the test part."""
     numbers = sorted(set(layers.values()))
-    header = ["", *(f"layer {n} @{k}" for n in numbers for k in TOP)]
+    header = ["", *(f"layer {n} @{k}" for n in numbers for k in KS)]
     rows = []
     for name, seeds in runs.items():
-        columns = {k: [layer_recall(m, layers, k) for m in seeds] for k in TOP}
-        rows.append([name, *(percent([one[n] for one in columns[k]]) for n in numbers for k in TOP)])
+        columns = {k: [layer_recall(m, layers, k) for m in seeds] for k in KS}
+        rows.append([name, *(percent([one[n] for one in columns[k]]) for n in numbers for k in KS)])
     return format_table(header, rows)
 
 

@@ -230,6 +230,18 @@ class StageMethod:
         if self.bad_steps >= _MAX_BAD_STEPS:
             raise HMLError(f"the gradients held inf or NaN {_MAX_BAD_STEPS} times in a row; lower SOLVER.BASE_LR")
 
+    def check_trained(self, iterations: int) -> None:
+        """At the stage's end: refuse a model that no step has changed; a later stage or a test would not notice.
+
+        Raises:
+            HMLError: all ``iterations`` of the stage were skipped.
+        """
+        if self.tracker.steps == 0:
+            raise HMLError(
+                f"{self.stage.title()} trained nothing: its {iterations} steps were all skipped, because a gradient "
+                "held inf or NaN; lower HML.CR.WEIGHT, HML.MR.WEIGHT or SOLVER.BASE_LR, and give another OUTPUT_DIR"
+            )
+
     def on_step(self, iteration: int) -> None:
         """The optimizer has moved the parameters: update F (eq. 8) and Omega_raw (eq. 9, 11); log MR at times."""
         if self._recorded:

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import HMLError
+from ..method.choices import ONE_STAGE
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
 from ..run_folder import RunFolder
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
-#: Values of HML.CONTROL that train once on all labels.
-ONE_STAGE = ("plain", "class_balanced", "oversampled")
 #: The released code's repeat factors, for the control that oversamples.
 RELEASED_REPEATS = (1, 5, 20)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from maskrcnn_benchmark_hml.commands.data import COMMANDS as DATA_COMMANDS
 from maskrcnn_benchmark_hml.commands.help import DOCS
 from maskrcnn_benchmark_hml.commands.report import KINDS, with_kind
 from maskrcnn_benchmark_hml.commands.run import run_parser
+from maskrcnn_benchmark_hml.experiments import presets
+from maskrcnn_benchmark_hml.metrics import choices as metrics_choices
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ["", *(command.name for command in cli.COMMANDS), *(f"data {name}" for name in DATA_COMMANDS),
@@ -77,6 +80,17 @@ def test_defaults_are_shown(command):
 def test_no_row_without_a_text_and_no_option_without_effect(command, shown):
     assert not re.search(r"^ *(COMMAND|\{[a-z,-]+\}) *$", shown.partition("examples:")[0], re.M)
     assert "no effect" not in shown or command in ELSEWHERE
+
+
+def test_choices_come_from_tables():
+    """A list that is typed a second time stays behind: `hml demo --profile` refused a profile that existed."""
+    typed = []
+    for path in sorted((REPOSITORY / "maskrcnn_benchmark_hml").rglob("*.py")):
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        given = [word.value for call in calls for word in call.keywords if word.arg == "choices"]
+        typed += [f"{path}:{value.lineno}" for value in given if isinstance(value, (ast.Tuple, ast.List, ast.Set))]
+    assert not typed
+    assert tuple(presets.TASKS) == metrics_choices.TASKS
 
 
 def test_help_imports_nothing_heavy():

@@ -65,6 +65,7 @@ OPTIONS = {
     "unknown HML key": (["HML.CR.WIEGHT", "1"], "did you mean HML.CR.WEIGHT"),
     "unknown host key": (["SOLVER.BASE_LRR", "1"], "did you mean SOLVER.BASE_LR"),
     "wrong host type": (["SOLVER.BASE_LR", "fast"], "command line: .*SOLVER.BASE_LR"),
+    "a precision that SGB ignores": (["DTYPE", "bfloat16"], "DTYPE is 'bfloat16'; use one of float32, float16"),
     "range": (["HML.MR.WEIGHT", "-1"], "HML.MR.WEIGHT is '?-1"),
     "labels per stage": (["HML.STAGES.LABELS", "only,only,only"], "3 entries but the tree has 2"),
     "iterations per stage": (["HML.STAGES.ITERATIONS", "1,2,3"], "3 entries but the tree has 2"),
@@ -173,6 +174,26 @@ def test_folder_of_a_run_without_hml(tiny_vg, out):
     torch.save({"model": {}}, out / "model_final.pth")
     (out / "last_checkpoint").write_text(str(out / "model_final.pth"))
     refused(tiny_vg, out, "not written by an HML run")
+
+
+def test_folder_of_a_run_with_hml(tiny_vg, out):
+    """Without HML the same command went on training HML's weights as the plain model, in either script."""
+    stage = out / "hml" / "stage1"
+    stage.mkdir(parents=True)
+    (out / "hml" / "settings.json").write_text("{}")
+    refused(tiny_vg, out, "out holds an HML run.*with HML.ENABLED True", "HML.ENABLED", "False")
+    before, detector = snapshot(out), "demo/detector.yaml"
+    for folder, script, config in (
+        (stage, "relation_train_net.py", "demo/relation.yaml"), (out, "detector_pretrain_net.py", detector)
+    ):
+        with pytest.raises(HMLError, match=f"{out} holds an HML run"):
+            run_script(f"tools/{script}", ["--config-file", str(config_file(config)), "OUTPUT_DIR", str(folder)],
+                       data=str(tiny_vg))
+    assert snapshot(out) == before
+    refused(tiny_vg, out, f"stage1 is a stage's folder in the run of {out}; give", "OUTPUT_DIR", str(stage))
+    (out / "hml" / "settings.json").unlink()
+    (out / "model_0000003.hml.pt").write_bytes(b"")  # a run whose settings were deleted
+    refused(tiny_vg, out, "holds an HML run", "HML.ENABLED", "False")
 
 
 def test_checkpoint_cut_in_half(tiny_vg, out):

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host import stage_driver
 from maskrcnn_benchmark_hml.host.launch import run_script
 
@@ -70,3 +71,14 @@ def test_the_step_is_not_done(tiny_vg, tmp_path, monkeypatch, states, dtype, par
         assert {"fisher", "raw", "steps"} < moved and any(name.startswith("parameter") for name in moved)
     final = torch.load(tmp_path / "out" / "model_final.pth", map_location="cpu", weights_only=False)["model"]
     assert all(bool(torch.isfinite(t).all()) for t in final.values() if t.is_floating_point())
+
+
+def test_a_stage_whose_steps_are_all_skipped_is_an_error(tiny_vg, tmp_path):
+    """It ended with exit code 0 and a model_final.pth that nothing had trained."""
+    words = ["HML.STAGES.ITERATIONS", "1,4", "HML.CR.WEIGHT", "1e38", "SOLVER.TO_VAL", "False"]
+    options = run_options(tiny_vg, tmp_path / "out", *words)
+    for _ in range(2):  # the same command once more resumes at iteration 3, and ends in the same way
+        with pytest.raises(HMLError, match="stage 2 of 2 trained nothing: its 4 steps were all skipped"):
+            run_script(options[2], options[3:], data=options[1])
+        assert (tmp_path / "out" / "model_0000003.pth").is_file()
+        assert not (tmp_path / "out" / "model_final.pth").exists()

@@ -32,6 +32,12 @@ def test_mean_recall_is_returned_and_predictions_are_not_stored(tmp_path, embedd
     assert not embedded or cfg.TEST.SAVE_PREDICTIONS
 
 
+def test_an_earlier_result_is_never_taken_for_this_one(tmp_path):
+    torch.save({"predcls_mean_recall": {100: 0.25}}, tmp_path / "result_dict.pytorch")
+    with pytest.raises(HMLError, match="wrote no .*result_dict.pytorch"):
+        mean_recall(lambda cfg, output_folder: 0.8, tmp_path, 0, (CfgNode({"TEST": {}}),), {})
+
+
 def test_a_host_without_mean_recall_is_named(tmp_path):
     def inference(cfg, output_folder):
         torch.save({"predcls_recall": {100: [0.8]}}, Path(output_folder) / "result_dict.pytorch")

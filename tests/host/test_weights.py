@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host.weights import wrap_weights
@@ -95,3 +96,18 @@ def test_a_fork_may_return_more_than_boxes(script):
     model = Model()
     model.register_forward_hook(lambda module, inputs, output: (output, {"loss": 1.0}))
     assert len(script.inference(None, model, [1])) == 1
+
+
+@pytest.mark.parametrize("allowed", [True, False, None])
+def test_stored_predictions_are_not_evaluated_again(script, tmp_path, caplog, allowed):
+    """SGB takes those of any earlier model for the model's own, by default."""
+    seen, cfg = [], CfgNode({"TEST": {} if allowed is None else {"ALLOW_LOAD_FROM_CACHE": allowed}})
+    cfg.freeze()
+    namespace = {"inference": lambda cfg, model, output_folder=None: seen.append(dict(cfg.TEST))}
+    wrap_weights(namespace)
+    (tmp_path / "eval_results.pytorch").write_bytes(b"an earlier model's")
+    with caplog.at_level("INFO"):
+        namespace["inference"](cfg, Model(), output_folder=str(tmp_path))
+    assert seen == [{}] if allowed is None else seen == [{"ALLOW_LOAD_FROM_CACHE": False}]
+    assert ("computed anew" in caplog.text) == bool(allowed)
+    assert allowed is None or cfg.TEST.ALLOW_LOAD_FROM_CACHE == allowed  # the caller's own settings stay

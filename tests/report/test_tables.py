@@ -12,7 +12,7 @@ LAYERS = {"on": 1, "of": 1, "parked on": 2, "riding": 2}
 def metrics(shift: float = 0.0) -> dict:
     per = {"on": 0.5 - shift, "of": 0.3, "parked on": 0.0 + 2 * shift, "riding": None}
     keys = {key: 0.4 + shift for key in tables.RECALL_KEYS}
-    return {**keys, "per_predicate": {f"R@{k}": per for k in tables.TOP}}
+    return {**keys, "per_predicate": {f"R@{k}": per for k in tables.KS}}
 
 
 def test_columns_line_up():

@@ -157,3 +157,16 @@ def test_the_stage_stops_after_50_bad_steps_in_a_row(kind):
         one_step(resumed, other, kind)
     with pytest.raises(HMLError, match="resume file is of stage 2, not of stage 1"):
         hml.load_state_dict({**hml.state_dict(), "stage": 2})
+
+
+def test_a_stage_without_a_single_step_is_an_error():
+    hml, head = bad_steps_stage()
+    one_step(hml, head, "nan")
+    one_step(hml, head, "skipped")
+    resumed, _ = bad_steps_stage()
+    resumed.load_state_dict(hml.state_dict())
+    for method in (hml, resumed):
+        with pytest.raises(HMLError, match="stage 1 of 2 trained nothing: its 2 steps were all skipped.*CR.WEIGHT"):
+            method.check_trained(2)
+    one_step(hml, head, "good")
+    hml.check_trained(3)

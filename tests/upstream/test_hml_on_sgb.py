@@ -187,6 +187,18 @@ def test_fine_tuning_and_nan(run_hml, tmp_path):
     assert not list(tmp_path.rglob("t/**/result_dict.pytorch"))
 
 
+def test_no_validation_or_test_repeats_an_earlier_one(run_hml, tmp_path):
+    """With SGB's default every mR validation but the first, and every test but the first, took stored predictions."""
+    options = [*cell("MotifPredictor", "predcls"), "TEST.ALLOW_LOAD_FROM_CACHE", "True", "SOLVER.BASE_LR", "0.1"]
+    more = ["HML.ENABLED", "True", "HML.STAGES.ITERATIONS", "1,6", "HML.VAL_METRIC", "mR", "SOLVER.WARMUP_ITERS", "1"]
+    text = finished(run_hml(TRAIN, "out", *options, *more))
+    validated = re.findall(r"Validation Result: ([\d.]+)", text)
+    assert len(validated) == 3 and len(set(validated)) > 1
+    stored = tmp_path / "out" / "inference" / "VG_stanford_filtered_with_attribute_test" / "eval_results.pytorch"
+    stored.write_bytes(b"another model's")
+    assert "may hold another model's predictions" in finished(run_hml(TEST, "out", *options))
+
+
 def test_ignored_pairs_take_no_place_in_the_samplers(sgb, environ):
     child = REPO / "tests" / "host" / "ignored_run.py"
     done = subprocess.run([sys.executable, str(child), str(sgb)], capture_output=True, text=True, env=environ)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+from maskrcnn_benchmark import config
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.defaults import load_defaults
 from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog, ModelCatalog
+from maskrcnn_benchmark.engine import launch
 
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host import environment
 
 
 def test_brackets_are_tuples_and_paths_are_set():
@@ -36,6 +42,12 @@ def test_unknown_key_is_refused():
 def test_unknown_dataset_is_named(name):
     with pytest.raises(HMLError, match="not in the catalog"):
         DatasetCatalog.get(name, cfg)
+
+
+def test_the_precisions_that_the_file_lists_are_those_that_are_accepted():
+    text = (Path(config.__file__).parent / "defaults.yaml").read_text()
+    listed = re.search(r"^DTYPE:.*# ([\w| ]+):", text, re.MULTILINE)[1].split(" | ")
+    assert tuple(listed) == launch._PRECISIONS == environment.PRECISIONS
 
 
 def test_overlap_filter_is_for_sgdet_only():

@@ -10,6 +10,7 @@ from maskrcnn_benchmark.engine.launch import (
     evaluated_types,
     merged_config,
     start_processes,
+    start_training,
 )
 
 from maskrcnn_benchmark_hml.errors import HMLError
@@ -110,3 +111,14 @@ def test_what_is_evaluated():
     assert evaluated_types(own) == ("bbox",)
     own.MODEL.RELATION_ON = True
     assert evaluated_types(own) == ("bbox", "relations")
+
+
+def test_a_folder_of_hml_is_refused_before_it_is_touched(file, tmp_path, monkeypatch):
+    """The script alone, without hml run, would train HML's weights on as the plain model."""
+    (tmp_path / "out" / "hml").mkdir(parents=True)
+    (tmp_path / "out" / "hml" / "settings.json").write_text("{}")
+    words = ["train.py", "--config-file", str(file), "OUTPUT_DIR", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(HMLError, match="out holds an HML run.*HML.ENABLED True"):
+        start_training(argument_parser("Train"), cfg, lambda own: None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["hml"]

@@ -108,6 +108,18 @@ def test_gradients_that_stay_infinite_stop_the_run(tmp_path):
         run.go(tmp_path)
 
 
+def test_a_run_that_dropped_every_step_is_an_error(tmp_path):
+    run = Run(MAX_ITER=6)
+    run.poison = dict.fromkeys(range(1, 7), "gradient")
+    for _ in range(2):  # resumed after iteration 4, it ends in the same way
+        with pytest.raises(HMLError, match="nothing was trained: .* in all 6 steps"):
+            run.go(tmp_path)
+        assert run.saved in (["model_0000004"], [])
+    run.poison = {}
+    run.go(tmp_path)
+    assert run.saved == ["model_final"]
+
+
 def test_pre_validation_only_at_the_start(tmp_path):
     seen = []
 

@@ -22,6 +22,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark_hml.compat.checkpoint_file import holds_relation_head, weight_names
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.merge import merge_settings
+from maskrcnn_benchmark_hml.run_folder import check_not_hml
 
 # float16 becomes bfloat16 on a CPU, where float16 lacks half of the operations.
 _PRECISIONS = ("float32", "float16")
@@ -106,6 +107,8 @@ def start_training(
     cfg = merged_config(cfg, args.config_file, args.opts)
     check_run(cfg)
     check(cfg)
+    if not cfg.get("HML", {}).get("ENABLED", False):
+        check_not_hml(cfg.OUTPUT_DIR)
     distributed = start_processes(cfg, args.local_rank)
     if cfg.OUTPUT_DIR:
         mkdir(cfg.OUTPUT_DIR)

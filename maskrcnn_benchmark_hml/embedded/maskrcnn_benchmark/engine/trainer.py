@@ -33,10 +33,11 @@ class StepGuard:
 
     Args:
         half: mixed precision, where a loss that is not finite only costs the step.
+        dropped_before: steps that were dropped before the run was resumed.
     """
 
-    def __init__(self, half: bool) -> None:
-        self.half, self.dropped = half, 0
+    def __init__(self, half: bool, dropped_before: int = 0) -> None:
+        self.half, self.dropped, self.all_dropped = half, 0, dropped_before
 
     def check_loss(self, logged: dict[str, float], iteration: int) -> None:
         """HMLError for a loss that is not finite, except in mixed precision."""
@@ -47,10 +48,19 @@ class StepGuard:
         """HMLError when too many steps in a row were dropped."""
         finite = math.isfinite(logged["loss"]) and math.isfinite(gradient_norm)
         self.dropped = 0 if finite else self.dropped + 1
+        self.all_dropped += not finite
         if self.dropped == MAX_DROPPED_STEPS:
             raise HMLError(
                 f"the gradient was infinite or NaN {MAX_DROPPED_STEPS} times in a row up to iteration {iteration} "
                 "(the log says where); lower SOLVER.BASE_LR, or continue from an earlier checkpoint"
+            )
+
+    def check_trained(self, iterations: int) -> None:
+        """HMLError at the end of a run that has dropped every step."""
+        if self.all_dropped >= iterations:
+            raise HMLError(
+                f"nothing was trained: the gradient was infinite or NaN in all {iterations} steps (the log says "
+                "where); lower SOLVER.BASE_LR and give another OUTPUT_DIR"
             )
 
 

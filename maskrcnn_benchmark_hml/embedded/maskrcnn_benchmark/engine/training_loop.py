@@ -74,7 +74,8 @@ def train_loop(parts: Parts) -> torch.nn.Module:
     """Train until the loader or the schedule ends, from ``parts.extra["iteration"]`` on; returns the model."""
     cfg, logger, rng = parts.cfg, parts.logger, parts.extra.pop("rng", None)
     first, last = parts.extra["iteration"], len(parts.train_loader)
-    log, guard = TrainingLog(logger, last, first), StepGuard(cfg.DTYPE != "float32")
+    log = TrainingLog(logger, last, first)
+    guard = StepGuard(cfg.DTYPE != "float32", parts.extra.get("dropped_steps", 0))
     if cfg.SOLVER.PRE_VAL and first == 0:
         logger.info("Validate before training")
         parts.validate()
@@ -94,7 +95,10 @@ def train_loop(parts: Parts) -> torch.nn.Module:
             print_gradients = parts.print_first_gradients and iteration == first + 1
             logged = train_step(parts, images, targets, iteration, guard, print_gradients)
             log.step_done(iteration, logged, parts.optimizer.param_groups[-1]["lr"])
+            if guard.all_dropped:
+                parts.extra["dropped_steps"] = guard.all_dropped
             if iteration == last:
+                guard.check_trained(last)
                 save(parts, "model_final")
             elif iteration % cfg.SOLVER.CHECKPOINT_PERIOD == 0:
                 save(parts, f"model_{iteration:07d}")
@@ -103,6 +107,7 @@ def train_loop(parts: Parts) -> torch.nn.Module:
                 break
     if stop:
         logger.info("Trigger MAX_DECAY_STEP at iteration %d.", parts.extra["iteration"])
+        guard.check_trained(parts.extra["iteration"])
         save(parts, "model_final")
     log.finish()
     return parts.model

@@ -1,0 +1,31 @@
+"""What a stage's last line in the log says: an early end with its cause, skipped steps."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace as Part
+
+from maskrcnn_benchmark_hml.host.launch import run_script
+from maskrcnn_benchmark_hml.host.train import _unusual
+
+from .conftest import run_options
+
+
+def test_the_last_line_of_a_stage_says_how_it_ended(tiny_vg, tmp_path, caplog):
+    words = ["HML.STAGES.ITERATIONS", "8,1", "SOLVER.BASE_LR", "1e-12", "SOLVER.VAL_PERIOD", "1"]
+    schedule = {"PATIENCE": 1, "COOLDOWN": 0, "MAX_DECAY_STEP": 2}
+    words += [word for key, value in schedule.items() for word in (f"SOLVER.SCHEDULE.{key}", str(value))]
+    options = run_options(tiny_vg, tmp_path / "out", *words)
+    with caplog.at_level("INFO"):
+        run_script(options[2], options[3:], data=options[1])
+    ends = [record.getMessage() for record in caplog.records if " ends after " in record.getMessage()]
+    assert re.fullmatch(
+        r"HML: stage 1 of 2 ends after 3 iterations instead of 8: the plateau schedule ended it, which had lowered the "
+        r"learning rate 2 times because .* \(SOLVER.SCHEDULE.MAX_DECAY_STEP\)", ends[0]
+    )
+    assert ends[1] == "HML: stage 2 of 2 ends after 1 iterations"
+
+
+def test_skipped_steps_are_in_the_last_line():
+    driver = Part(iteration=9, stage=Part(iterations=9), method=Part(tracker=Part(steps=7)))
+    assert _unusual(driver) == "; 2 of them were skipped: a gradient held inf or NaN"

@@ -19,7 +19,7 @@ from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
 from ..run_folder import RunFolder, last_checkpoint
-from ..training.checkpoint import check_settings, read_state, record_extension
+from ..training.checkpoint import check_settings, read_state, record_settings
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
@@ -58,12 +58,26 @@ class Plan:
         }
 
     def write(self) -> None:
-        """Bind the run's folder to this plan (rank 0): settings, tree, stages and the statistics of each stage."""
+        """Write what the host reads when a stage starts (rank 0): its folder, with the statistics."""
+        for stage in self.stages:
+            stage.folder.mkdir(parents=True, exist_ok=True)
+            target = stage.folder / self.statistics_name
+            if not target.is_file() or target.read_bytes() != self.statistics:
+                with written_aside(target) as part:
+                    part.write_bytes(self.statistics)
+
+    def bind(self) -> None:
+        """Bind the run's folder to this plan: settings, tree and stages.
+
+        It is called when a checkpoint is saved, before it becomes the last one: a start that fails binds nothing, and
+        a folder with something to resume is bound.
+
+        Raises:
+            HMLError: the folder is bound to other settings.
+        """
         run = RunFolder(self.output_dir)
-        run.hml.mkdir(parents=True, exist_ok=True)
-        check_settings(run.hml, self.settings, HINT, self.extended)
-        if self.extended:
-            record_extension(run.hml, self.settings, self.extended)
+        if run.settings.is_file() and not check_settings(run.hml, self.settings, HINT, self.extended):
+            return
         self.tree.save(run.tree)
         rows = [
             {"stage": s.index, "policy": s.policy, "iterations": s.iterations, "class_balanced": s.class_balanced,
@@ -72,12 +86,7 @@ class Plan:
             for s in self.stages
         ]
         write_json(run.stages, rows, indent=1)
-        for stage in self.stages:
-            stage.folder.mkdir(parents=True, exist_ok=True)
-            target = stage.folder / self.statistics_name
-            if not target.is_file():
-                with written_aside(target) as part:
-                    part.write_bytes(self.statistics)
+        record_settings(run.hml, self.settings, self.extended)
 
 
 def prepare(cfg: CfgNode) -> Plan:

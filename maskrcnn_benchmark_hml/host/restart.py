@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def checkpointer_class(base: type, driver: StageDriver) -> type:
     """The host's checkpointer class with atomic saves and complete restarts.
 
-    Order of a save: checkpoint aside, rename, resume file, then ``last_checkpoint``: killed anywhere, the folder still
-    names a whole pair.
+    Order of a save: checkpoint aside, rename, resume file, the run's settings, then ``last_checkpoint``: killed
+    anywhere, the folder still names a whole pair, and only a folder with a checkpoint is bound to settings.
     """
 
     class StageCheckpointer(base):
@@ -39,6 +39,7 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
             put_in_place(written, whole)
             driver.saved_iteration = driver.iteration
             write_state(whole, driver.training_state(), driver.cfg.HML.KEEP_STATES)
+            driver.plan.bind()
             write_text(last_checkpoint(whole.parent), str(whole))
 
         def get_checkpoint_file(self) -> str:

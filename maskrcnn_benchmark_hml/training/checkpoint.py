@@ -86,26 +86,25 @@ def _older(checkpoint: Path) -> str:
 
 def check_settings(
     folder: str | Path, settings: Mapping[str, Any], hints: Mapping[str, str] | None = None, extended: str = ""
-) -> None:
-    """Refuse to continue a run under other settings; remember them on the first start.
+) -> list[str]:
+    """Refuse to continue a run under other settings.
 
     Args:
         settings: flat, JSON-serialisable.
         hints: setting -> what else may be done about it, for the message.
         extended: what was changed on purpose, in words; the settings in ``hints`` may then differ.
 
+    Returns:
+        The settings that differ and may.
+
     Raises:
         HMLError: names the first setting that changed, with both values, or that only one of the two knows.
     """
     path = settings_file(folder)
     if not path.is_file():
-        write_json(path, settings, "run's settings", indent=1, sort_keys=True)
-        return
-    try:
-        old = json.loads(path.read_text())
-    except ValueError as error:
-        raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
-    new = json.loads(json.dumps(settings))
+        record_settings(folder, settings)
+        return []
+    old, new = _recorded(path), json.loads(json.dumps(settings))
     unpaired = sorted((set(old) ^ set(new)) - {_EXTENDED})
     if unpaired:
         how = "without" if unpaired[0] in new else "with"
@@ -113,21 +112,30 @@ def check_settings(
             f"{folder} was begun {how} the setting {unpaired[0]}, by another version of hml or of the "
             "benchmark; choose another OUTPUT_DIR, or go on with that version"
         )
-    for name in sorted(set(new) - {_EXTENDED}):
-        if old.get(name) != new.get(name) and not (extended and name in (hints or {})):
+    changed = [name for name in sorted(set(new) - {_EXTENDED}) if old[name] != new[name]]
+    for name in changed:
+        if not (extended and name in (hints or {})):
             hint = (hints or {}).get(name)
             raise HMLError(
-                f"{folder} was begun with {name} = {old.get(name)!r}, now it is {new.get(name)!r}; "
+                f"{folder} was begun with {name} = {old[name]!r}, now it is {new[name]!r}; "
                 "choose another OUTPUT_DIR, or give the old value to resume" + (f"; {hint}" if hint else "")
             )
+    return changed
 
 
-def record_extension(folder: str | Path, settings: Mapping[str, Any], extended: str) -> None:
-    """Bind a run's folder to changed settings; ``settings.json`` lists all such changes under ``extended``."""
+def record_settings(folder: str | Path, settings: Mapping[str, Any], extended: str = "") -> None:
+    """Bind a run's folder to these settings; ``settings.json`` lists what was changed on purpose under ``extended``."""
     path = settings_file(folder)
-    earlier = json.loads(path.read_text()).get(_EXTENDED, [])
-    changed = {**settings, _EXTENDED: [*earlier, extended]}
-    write_json(path, changed, "run's settings", indent=1, sort_keys=True)
+    changes = [*(_recorded(path).get(_EXTENDED, []) if path.is_file() else []), *([extended] if extended else [])]
+    content = {**settings, _EXTENDED: changes} if changes else settings
+    write_json(path, content, "run's settings", indent=1, sort_keys=True)
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
 
 
 def plain(value: Any) -> Any:

@@ -13,14 +13,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import file_formats as formats
 from .errors import HMLError
-from .file_faults import why_unreadable
+from .file_faults import why_unreadable, why_unwritable, write_error
 from .file_formats import cut_short, describe_format
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "one_at_a_time",
-    "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "why_unreadable", "write_json",
-    "write_text", "written_aside",
+    "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "tensor_bytes", "why_unreadable",
+    "why_unwritable", "write_error", "write_json", "write_text", "written_aside",
 ]
 
 ASIDE = ".part"
@@ -42,12 +42,13 @@ def aside_of(path: Path) -> Path:
 
 
 @contextmanager
-def written_aside(path: str | Path, what: str = "file") -> Iterator[Path]:
+def written_aside(path: str | Path, what: str = "file", needed: int = 0) -> Iterator[Path]:
     """Yield a path to write to; on leaving it becomes ``path``, or is removed if something was raised.
 
     Args:
         path: the file's place; missing folders are made.
         what: what the file is, for the error's sentence.
+        needed: bytes that it takes, as far as known, for the sentence on a full disk.
 
     Raises:
         HMLError: the place cannot be written.
@@ -61,9 +62,10 @@ def written_aside(path: str | Path, what: str = "file") -> Iterator[Path]:
             put_in_place(aside, path)
         finally:
             aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise HMLError(f"the {what} {path} cannot be written ({error.strerror or error}); choose another place") \
-            from error
+    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
+        if (failed := write_error(error)) is None:
+            raise
+        raise HMLError(why_unwritable(path, what, failed, needed)) from error
 
 
 def put_in_place(aside: Path, path: Path) -> None:
@@ -74,8 +76,9 @@ def put_in_place(aside: Path, path: Path) -> None:
 
 
 def remove_left_over(path: Path) -> None:
-    """Remove what processes that no longer exist left beside ``path`` while they wrote it."""
-    for aside in path.parent.glob(f".{glob.escape(path.name)}.*{ASIDE}"):
+    """Remove what processes that no longer exist left beside ``path`` while they wrote it; ``folder / "*"``: all."""
+    name = path.name if path.name == "*" else glob.escape(path.name)
+    for aside in path.parent.glob(f".{name}.*{ASIDE}"):
         if not _runs(aside.name[: -len(ASIDE)].rpartition(".")[2]):
             shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
 
@@ -107,8 +110,17 @@ def save_torch(content: Any, path: str | Path, what: str = "file") -> None:
     import torch
 
     remove_left_over(Path(path))  # such files are large
-    with written_aside(path, what) as aside, aside.open("wb") as file:
+    with written_aside(path, what, tensor_bytes(content)) as aside, aside.open("wb") as file:
         torch.save(content, file)
+
+
+def tensor_bytes(content: Any) -> int:
+    """Bytes of the tensors in nested containers."""
+    if isinstance(content, Mapping):
+        content = content.values()
+    elif not isinstance(content, (list, tuple)):
+        return getattr(content, "nbytes", 0)
+    return sum(map(tensor_bytes, content))
 
 
 def file_digest(path: Path) -> bytes:

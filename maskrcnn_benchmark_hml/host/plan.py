@@ -19,7 +19,7 @@ from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
 from ..run_folder import RunFolder, last_checkpoint
-from ..training.checkpoint import check_settings, read_state, record_settings
+from ..training.checkpoint import check_settings, read_state, record_settings, remove_halves
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
@@ -58,9 +58,14 @@ class Plan:
         }
 
     def write(self) -> None:
-        """Write what the host reads when a stage starts (rank 0): its folder, with the statistics."""
+        """Write what the host reads when a stage starts (rank 0): its folder, with the statistics.
+
+        What killed runs left half written goes first.
+        """
         for stage in self.stages:
             stage.folder.mkdir(parents=True, exist_ok=True)
+            remove_halves(stage.folder)
+            remove_halves(stage.memory_file.parent)
             target = stage.folder / self.statistics_name
             if not target.is_file() or target.read_bytes() != self.statistics:
                 with written_aside(target) as part:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
-from ..files import save_torch, why_unreadable, write_json
+from ..files import ASIDE, remove_left_over, save_torch, why_unreadable, write_json
 from ..run_folder import RESUME_SUFFIX, last_checkpoint, settings_file
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -39,6 +39,13 @@ def write_state(checkpoint: str | Path, state: Mapping[str, Any], keep: int) -> 
     old = sorted(checkpoint.parent.glob("*" + RESUME_SUFFIX), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     for path in [p for p in old if p != own][keep - 1 :]:
         path.unlink()
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what killed runs left half written in a folder: large files, mostly."""
+    for half in folder.glob(f"*{ASIDE}.pth"):  # the host's checkpoint, see host/restart.py
+        half.unlink()
+    remove_left_over(folder / "*")
 
 
 def read_state(checkpoint: str | Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.compat.checkpoint_file import read_checkpoint
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import save_torch, write_text
+from maskrcnn_benchmark_hml.files import remove_left_over, save_torch, write_text
 
 from .imports import import_file
 from .model_serialization import brief, load_state_dict, unwrapped
@@ -84,6 +84,8 @@ class Checkpointer:
             HMLError: the file is missing or unreadable, holds NaN, or belongs to another model; see
                 ``MODEL.PARTIAL_LOAD``.
         """
+        if self.save_dir and self.save_to_disk:
+            remove_left_over(Path(self.save_dir) / "*")  # of killed runs
         mapping = load_mapping or {}
         partial = self.partial and not self.has_checkpoint()  # a run's own checkpoint is whole
         if self.has_checkpoint():

@@ -18,6 +18,7 @@ from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..merge import merge_settings
 from ..resources import config_root
+from ..run_folder import newest_checkpoint
 from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
@@ -139,6 +140,7 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     own.defrost()
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
+    newest_checkpoint(own.OUTPUT_DIR)  # refuses a last_checkpoint that names none
     environment.check_run(own, parsed, trains="train" in namespace)
     check_test(own, namespace, script)
     if not own.HML.ENABLED or "train" not in namespace:

@@ -18,7 +18,7 @@ from ..errors import HMLError
 from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
-from ..run_folder import RunFolder, last_checkpoint
+from ..run_folder import RunFolder, newest_checkpoint
 from ..training.checkpoint import check_settings, read_state, record_settings, remove_halves
 from ..training.data import label_counts, select_images
 from ..training.stages import ONE_STAGE, Stage, plan_stages
@@ -131,7 +131,7 @@ def prepare(cfg: CfgNode) -> Plan:
     extended = extension(run.hml, stages, bound) if cfg.HML.EXTEND else ""
     plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)
     _check_folder(plan, run, cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP)
-    if not (stages[0].memory_file.is_file() or last_checkpoint(stages[0].folder).is_file()):
+    if not (stages[0].memory_file.is_file() or newest_checkpoint(stages[0].folder)):
         check_start(cfg)
     return plan
 
@@ -179,17 +179,9 @@ def _check_folder(plan: Plan, run: RunFolder, max_decays: int) -> None:
     if run.settings.is_file():
         check_settings(run.hml, plan.settings, HINT, plan.extended)
     for stage in plan.stages:
-        last = last_checkpoint(stage.folder)
         if stage.memory_file.is_file() and not stage.is_last:
             StageMemory.load(stage.memory_file)
-        elif last.is_file():
-            checkpoint = resolve_checkpoint(stage.folder, last.read_text())
+        elif checkpoint := newest_checkpoint(stage.folder):
             state = read_state(checkpoint)
             if plan.extended:
                 check_schedule(state, max_decays, checkpoint)
-
-
-def resolve_checkpoint(folder: Path, named: str) -> Path:
-    """The checkpoint that a ``last_checkpoint`` file names, also after the folder was moved."""
-    path = Path(named.strip())
-    return path if path.is_file() or not path.name else folder / path.name

@@ -18,6 +18,7 @@ from ..compat.checkpoint_file import LOAD_ERRORS, is_local, not_loaded, unwrappe
 from ..errors import HMLError
 from ..files import tensor_bytes, why_unwritable, write_error
 from ..finite import check_scores, check_weights
+from ..run_folder import newest_checkpoint
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -42,6 +43,12 @@ def _checked_checkpointer(base: type) -> type:
                     raise
                 path.unlink(missing_ok=True)  # half a file
                 raise HMLError(why_unwritable(path, "checkpoint", failed, _size_of(self))) from error
+
+        def has_checkpoint(self) -> bool:
+            return newest_checkpoint(self.save_dir) is not None
+
+        def get_checkpoint_file(self) -> str:
+            return str(newest_checkpoint(self.save_dir) or "")  # in a copied folder, not that of the original
 
         def _load_file(self, f: str) -> Any:
             try:

@@ -95,3 +95,19 @@ def test_a_fork_may_return_more_than_boxes(script):
     model = Model()
     model.register_forward_hook(lambda module, inputs, output: (output, {"loss": 1.0}))
     assert len(script.inference(None, model, [1])) == 1
+
+
+def test_a_copied_folder_of_a_checkout_goes_on_from_its_own_file(script, tmp_path):
+    """SGB itself reads the path in last_checkpoint, which is that of the original."""
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model_final.pth").touch()
+        (tmp_path / name / "last_checkpoint").write_text(str(tmp_path / "A" / "model_final.pth"))
+    checkpointer = script.DetectronCheckpointer()
+    checkpointer.save_dir = str(tmp_path / "B")
+    assert checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file() == str(tmp_path / "B/model_final.pth")
+    (tmp_path / "B" / "last_checkpoint").unlink()
+    assert not checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file() == ""
+    (tmp_path / "B" / "last_checkpoint").mkdir()
+    with pytest.raises(HMLError, match="last_checkpoint is a folder"):
+        checkpointer.has_checkpoint()

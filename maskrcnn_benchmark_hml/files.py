@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "one_at_a_time",
-    "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "tensor_bytes", "why_unreadable",
-    "why_unwritable", "write_error", "write_json", "write_text", "written_aside",
+    "ASIDE", "aside_of", "content_digest", "cut_short", "damaged_entry", "describe_format", "file_digest", "formats",
+    "inherited_lock", "one_at_a_time", "open_h5", "put_in_place", "read_json", "remove_left_over", "sampled_digest",
+    "save_torch", "tensor_bytes", "why_unreadable", "why_unwritable", "write_error", "write_json", "write_text",
+    "written_aside",
 ]
 
 ASIDE = ".part"
@@ -141,6 +143,52 @@ def _file_digest(path: str, _modified: int) -> bytes:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.digest()
+
+
+def content_digest(path: Path, otherwise: Callable[[Path], str] | None = None) -> str:
+    """A digest of a torch file by its table of contents: name, size and CRC-32 of every entry, made by torch.save.
+
+    It reads no tensor, so it costs nothing at a save. :func:`damaged_entry` compares the entries with their CRC-32.
+    Files without such a table (older formats) get that of ``otherwise``, else their SHA-256.
+    """
+    if not _has_checksums(path):
+        return otherwise(path) if otherwise else f"sha256:{file_digest(path).hex()}"
+    with zipfile.ZipFile(path) as archive:
+        table = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
+    return f"entries:{hashlib.sha256(json.dumps(table).encode()).hexdigest()}"
+
+
+def sampled_digest(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
+    """A digest of a large input file by its length and evenly spaced blocks, 4 MB in all."""
+    length = path.stat().st_size
+    sha = hashlib.sha256(str(length).encode())
+    with open(path, "rb") as file:
+        for k in range(blocks):
+            file.seek(max(0, length - size) * k // (blocks - 1))
+            sha.update(file.read(size))
+    return f"sampled:{sha.hexdigest()}"
+
+
+def damaged_entry(path: Path) -> str:
+    """The first entry of a torch file whose bytes are not those that were written, "" if all are; torch.load does not
+    look. The file is read once (about 1 s per GB) as long as it is not written again."""
+    return _damaged_entry(str(path), path.stat().st_mtime_ns) if _has_checksums(path) else ""
+
+
+@functools.cache
+def _damaged_entry(path: str, _modified: int) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() or ""
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        return str(error)
+
+
+def _has_checksums(path: Path) -> bool:
+    import torch
+
+    switched_on = getattr(torch.serialization, "get_crc32_options", lambda: True)  # torch >= 2.6: can be switched off
+    return zipfile.is_zipfile(path) and switched_on()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from .commands.help import command_list, texts
 from .commands.report import with_kind
 from .commands.run import run
 from .errors import HMLError
+from .file_faults import full_or_read_only
 from .openmp import limit_spinning
 
 LAUNCHER_FLAG = re.compile(r"--local[-_]rank=\d+$")
@@ -126,6 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except HMLError as error:
         print(f"hml: error: {error}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError) as error:
+        if not (sentence := full_or_read_only(error)):
+            raise
+        print(f"hml: error: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         chosen = _chosen(words)

@@ -34,6 +34,13 @@ from .method.choices import (
 from .resources import config_file, config_root
 from .settings_notes import POLICIES, page
 
+#: Settings, and digests of what they name, that a resumed run may change on purpose (ACCEPT_CHANGED).
+CHANGEABLE = (
+    "WORLD_SIZE", "DATASETS.TRAIN.DIGEST", "DATASETS.VAL", "DATASETS.VAL.DIGEST", "DATALOADER.SIZE_DIVISIBILITY",
+    "DATALOADER.ASPECT_RATIO_GROUPING", "GLOVE_DIR.DIGEST", "MODEL.PRETRAINED_DETECTOR_CKPT.DIGEST",
+    "MODEL.WEIGHT.DIGEST",
+)
+
 
 @dataclass(frozen=True)
 class Key:
@@ -191,6 +198,8 @@ KEYS: tuple[Key, ...] = tuple(
         ("EXTEND", False, _bool, "continue the run in OUTPUT_DIR, finished or not, with a longer last stage "
          "(STAGES.ITERATIONS); SOLVER.STEPS are scaled to the new length from then on. False: a changed length is "
          "refused"),
+        ("ACCEPT_CHANGED", (), _each_of(*CHANGEABLE), "what may differ from the run in OUTPUT_DIR when it is resumed; "
+         "the result is then no longer that of one uninterrupted run. Empty: a change is refused"),
         ("KEEP_STATES", 2, _number(1), "number of resume files to keep, the newest ones"),
     )
 )

@@ -1,4 +1,4 @@
-"""Why a file cannot be read: one sentence that names the file, the reason and the remedy.
+"""Why a file cannot be read or written: one sentence that names the file, the reason and the remedy.
 
 An intact file is never called damaged: a lock, a permission, another format, another encoding and a wrapping around
 the right file are told apart from a cut file.
@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 from . import file_formats as formats
@@ -45,6 +46,9 @@ _BY_ERRNO = {
     errno.ELOOP: "is a link that leads back to itself; set it to the real file",
     errno.ENAMETOOLONG: "cannot be opened: the path is too long; use a shorter folder name",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# torch.save's words for a failed write, most of them without the system's error number.
+_TORCH_WRITES = re.compile(r"unexpected pos|iostream error|write\(\): fd|PytorchStreamWriter")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)  # 524: Linux's internal ENOTSUPP, seen on NFS
 
 
@@ -66,6 +70,48 @@ def why_unreadable(path: str | Path, error: BaseException | None, wanted: str) -
         except OSError as failure:  # unreadable for us as well, for another reason than the caller's
             matter = _from_errno(path, failure) or f"cannot be read ({failure.strerror or failure})"
     return f"{path} {matter}"
+
+
+def write_error(error: BaseException) -> OSError | None:
+    """The failed write behind an error: an OSError itself, or one that ``torch.save`` raised as something else."""
+    if isinstance(error, OSError):
+        return error
+    if not (isinstance(error, RuntimeError) and _TORCH_WRITES.search(str(error))):
+        return None
+    if isinstance(error.__context__, OSError):
+        return error.__context__
+    known = [number for number in (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO) if os.strerror(number) in str(error)]
+    number = (known or [errno.ENOSPC])[0]
+    return OSError(number, os.strerror(number))
+
+
+def why_unwritable(path: str | Path, what: str, error: OSError, needed: int = 0) -> str:
+    """One sentence on why a file could not be written, with the remedy, without a full stop.
+
+    Args:
+        path: the file's place. what: what the file is.
+        needed: bytes that it takes, as far as known.
+    """
+    reason = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
+    if error.errno not in _FULL:
+        return f"the {what} {path} cannot be written ({reason}); choose another place"
+    folder = next(place for place in Path(path).absolute().parents if place.exists())
+    room = f"{shutil.disk_usage(folder).free >> 20} MB are free" + (f", it takes {_up(needed)} MB" if needed else "")
+    return f"the {what} {path} cannot be written ({reason}: {room}); free some space, then give the same command again"
+
+
+def full_or_read_only(error: BaseException) -> str:
+    """A sentence for a write that failed anywhere in a host because of the disk; "" for any other error."""
+    failed = write_error(error)
+    if failed is None or failed.errno not in (*_FULL, errno.EROFS):
+        return ""
+    if failed.filename:
+        return why_unwritable(failed.filename, "file", failed)
+    return f"a file cannot be written ({failed.strerror}); free some space in OUTPUT_DIR and in TMPDIR, or give others"
+
+
+def _up(size: int) -> int:
+    return -(-size // 2**20)
 
 
 def _error_number(error: BaseException | None) -> int | None:

@@ -13,23 +13,25 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import file_formats as formats
 from .errors import HMLError
-from .file_faults import why_unreadable
+from .file_faults import why_unreadable, why_unwritable, write_error
 from .file_formats import cut_short, describe_format
 
 if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "load_pickle",
-    "load_torch", "one_at_a_time", "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch",
-    "why_unreadable", "write_json", "write_text", "written_aside",
+    "ASIDE", "aside_of", "content_digest", "cut_short", "damaged_entry", "describe_format", "file_digest",
+    "formats", "inherited_lock", "load_pickle", "load_torch", "one_at_a_time", "open_h5", "put_in_place",
+    "read_json", "remove_left_over", "sampled_digest", "save_torch", "tensor_bytes", "why_unreadable",
+    "why_unwritable", "write_error", "write_json", "write_text", "written_aside",
 ]
 
 ASIDE = ".part"
@@ -42,12 +44,13 @@ def aside_of(path: Path) -> Path:
 
 
 @contextmanager
-def written_aside(path: str | Path, what: str = "file") -> Iterator[Path]:
+def written_aside(path: str | Path, what: str = "file", needed: int = 0) -> Iterator[Path]:
     """Yield a path to write to; on leaving it becomes ``path``, or is removed if something was raised.
 
     Args:
         path: the file's place; missing folders are made.
         what: what the file is, for the error's sentence.
+        needed: bytes that it takes, as far as known, for the sentence on a full disk.
 
     Raises:
         HMLError: the place cannot be written.
@@ -61,9 +64,10 @@ def written_aside(path: str | Path, what: str = "file") -> Iterator[Path]:
             put_in_place(aside, path)
         finally:
             aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise HMLError(f"the {what} {path} cannot be written ({error.strerror or error}); choose another place") \
-            from error
+    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
+        if (failed := write_error(error)) is None:
+            raise
+        raise HMLError(why_unwritable(path, what, failed, needed)) from error
 
 
 def put_in_place(aside: Path, path: Path) -> None:
@@ -74,8 +78,9 @@ def put_in_place(aside: Path, path: Path) -> None:
 
 
 def remove_left_over(path: Path) -> None:
-    """Remove what processes that no longer exist left beside ``path`` while they wrote it."""
-    for aside in path.parent.glob(f".{glob.escape(path.name)}.*{ASIDE}"):
+    """Remove what processes that no longer exist left beside ``path`` while they wrote it; ``folder / "*"``: all."""
+    name = path.name if path.name == "*" else glob.escape(path.name)
+    for aside in path.parent.glob(f".{name}.*{ASIDE}"):
         if not _runs(aside.name[: -len(ASIDE)].rpartition(".")[2]):
             shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
 
@@ -107,7 +112,7 @@ def save_torch(content: Any, path: str | Path, what: str = "file") -> None:
     import torch
 
     remove_left_over(Path(path))  # such files are large
-    with written_aside(path, what) as aside, aside.open("wb") as file:
+    with written_aside(path, what, tensor_bytes(content)) as aside, aside.open("wb") as file:
         torch.save(content, file)
 
 
@@ -134,6 +139,15 @@ def load_pickle(path: str | Path, **options: Any) -> Any:
         return load(file, **options)
 
 
+def tensor_bytes(content: Any) -> int:
+    """Bytes of the tensors in nested containers."""
+    if isinstance(content, Mapping):
+        content = content.values()
+    elif not isinstance(content, (list, tuple)):
+        return getattr(content, "nbytes", 0)
+    return sum(map(tensor_bytes, content))
+
+
 def file_digest(path: Path) -> bytes:
     """SHA-256 of a file, computed once as long as the file is not written again.
 
@@ -152,6 +166,52 @@ def _file_digest(path: str, _modified: int) -> bytes:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.digest()
+
+
+def content_digest(path: Path, otherwise: Callable[[Path], str] | None = None) -> str:
+    """A digest of a torch file by its table of contents: name, size and CRC-32 of every entry, made by torch.save.
+
+    It reads no tensor, so it costs nothing at a save. :func:`damaged_entry` compares the entries with their CRC-32.
+    Files without such a table (older formats) get that of ``otherwise``, else their SHA-256.
+    """
+    if not _has_checksums(path):
+        return otherwise(path) if otherwise else f"sha256:{file_digest(path).hex()}"
+    with zipfile.ZipFile(path) as archive:
+        table = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
+    return f"entries:{hashlib.sha256(json.dumps(table).encode()).hexdigest()}"
+
+
+def sampled_digest(path: Path, blocks: int = 64, size: int = 1 << 16) -> str:
+    """A digest of a large input file by its length and evenly spaced blocks, 4 MB in all."""
+    length = path.stat().st_size
+    sha = hashlib.sha256(str(length).encode())
+    with open(path, "rb") as file:
+        for k in range(blocks):
+            file.seek(max(0, length - size) * k // (blocks - 1))
+            sha.update(file.read(size))
+    return f"sampled:{sha.hexdigest()}"
+
+
+def damaged_entry(path: Path) -> str:
+    """The first entry of a torch file whose bytes are not those that were written, "" if all are; torch.load does not
+    look. The file is read once (about 1 s per GB) as long as it is not written again."""
+    return _damaged_entry(str(path), path.stat().st_mtime_ns) if _has_checksums(path) else ""
+
+
+@functools.cache
+def _damaged_entry(path: str, _modified: int) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() or ""
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        return str(error)
+
+
+def _has_checksums(path: Path) -> bool:
+    import torch
+
+    switched_on = getattr(torch.serialization, "get_crc32_options", lambda: True)  # torch >= 2.6: can be switched off
+    return zipfile.is_zipfile(path) and switched_on()
 
 
 @contextmanager

@@ -5,9 +5,12 @@ The last stage trains in OUTPUT_DIR itself, the others in ``hml/stage<k>``, each
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from . import file_formats as formats
 from .errors import HMLError
+from .file_faults import why_unreadable
 
 FINAL = "model_final"
 LAST_CHECKPOINT = "last_checkpoint"
@@ -112,6 +115,36 @@ def check_not_hml(output_dir: str | Path) -> None:
             f"{run} holds an HML run, and a training without HML would overwrite its weights; to resume the run give "
             "the command that began it, with HML.ENABLED True, or else choose another OUTPUT_DIR"
         )
+
+
+def newest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint that ``last_checkpoint`` of a folder names; None if there is nothing to resume or test.
+
+    A file of that name beside it comes first: the folder may be a copy of another, or have been moved.
+
+    Raises:
+        HMLError: ``last_checkpoint`` cannot be read, is empty, or names a file that is nowhere.
+    """
+    tag = last_checkpoint(folder)
+    if not os.path.lexists(tag):
+        return None
+    try:
+        named = tag.read_text("utf-8-sig").strip()
+    except (OSError, UnicodeError) as error:
+        said = why_unreadable(tag, error, formats.TEXT).partition(";")[0]
+        raise HMLError(f"{said}; {_how_to_mend(tag)}") from error
+    for path in (tag.with_name(Path(named).name), Path(named), tag.parent / named) if named else ():
+        if path.is_file():
+            return path
+    raise HMLError(f"{tag} names {named or 'nothing'}, which does not exist; {_how_to_mend(tag)}")
+
+
+def _how_to_mend(tag: Path) -> str:
+    """What to do about a ``last_checkpoint`` that does not name a checkpoint; one with a resume file is preferred."""
+    files = list(tag.parent.glob("model_*.pth"))
+    files = [path for path in files if path.with_suffix(RESUME_SUFFIX).is_file()] or files
+    name = max(files, key=lambda path: path.stat().st_mtime_ns).name if files else "an intact checkpoint"
+    return f"make it a text file with the name of {name}, or delete it to start anew"
 
 
 def results_above(folder: Path, below: str) -> list[Path]:

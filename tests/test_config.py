@@ -24,7 +24,7 @@ WRONG = {
     "TEST.TAU": "1,-1", "TEST.PRIOR": "flat", "MR.EXTRACTORS": "2", "FISHER.MODE": "max", "FISHER.EMA": "1.1",
     "IMPORTANCE.INTERVAL": "-1", "IMPORTANCE.EPS": "1e-300", "IMPORTANCE.EFFECTIVE": "loss",
     "IMPORTANCE.CONTRIBUTION": "up", "VAL_METRIC": "mAP",
-    "KEEP_STATES": "0", "EXTEND": "perhaps",
+    "KEEP_STATES": "0", "EXTEND": "perhaps", "ACCEPT_CHANGED": "SOLVER.BASE_LR",
 }
 
 

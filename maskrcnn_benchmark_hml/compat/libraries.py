@@ -50,7 +50,7 @@ def torch_hub_download_name() -> bool:
 
 
 #: Libraries that load files on behalf of their caller: numpy.load unpickles arrays of objects, torch.hub downloads.
-_LOADERS = tuple(os.path.dirname(os.path.realpath(library.__file__)) + os.sep for library in (np, torch))
+_LOADERS = tuple(os.path.dirname(os.path.realpath(str(library.__file__))) + os.sep for library in (np, torch))
 
 
 def _called_from(root: str, depth: int = 2) -> bool:

@@ -9,11 +9,10 @@ from typing import Any
 
 from ..errors import HMLError
 from ..run_folder import settings_file, stages_file
-from ..training.stages import Stage
+from ..training.stages import LENGTHS, Stage
 
 #: The setting that may change, and what a refusal says about it.
-LENGTHS = "HML.STAGES.ITERATIONS"
-HINT = {LENGTHS: "to lengthen only the last stage, add HML.EXTEND True"}
+EXTEND_HINT = {LENGTHS: "to lengthen only the last stage, add HML.EXTEND True"}
 
 
 def extension(folder: Path, stages: Sequence[Stage], settings: Mapping[str, Any]) -> str:

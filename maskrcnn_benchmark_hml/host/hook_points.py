@@ -163,11 +163,12 @@ def training_dataset(cfg) -> Any:
     return importlib.import_module("maskrcnn_benchmark.data").make_data_loader(cfg, mode="train").dataset
 
 
-def build_test_loaders(cfg) -> None:
-    """Build the host's validation and test loaders and drop them: its own checks of the data."""
+def build_test_loaders(cfg) -> list[Any]:
+    """Build the host's validation and test loaders, with its own checks of the data; the validation datasets."""
     module = importlib.import_module("maskrcnn_benchmark.data")
-    for mode in ("val", "test"):
-        module.make_data_loader(cfg, mode=mode)
+    loaders = module.make_data_loader(cfg, mode="val")
+    module.make_data_loader(cfg, mode="test")
+    return [loader.dataset for loader in (loaders if isinstance(loaders, (list, tuple)) else [loaders])]
 
 
 def known_predictors() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..compat import leave_process_group
 from ..errors import HMLError
+from ..file_faults import full_or_read_only
 from ..resources import embedded_root
 from .environment import prepare_process
 from .launch import add_settings, attach, enter, prepare_command_line
@@ -69,11 +70,15 @@ def _one_sentence(main):
             main(*args, **kwargs)
         except HMLError as error:
             _leave(error)
+        except (OSError, RuntimeError) as error:
+            if not (sentence := full_or_read_only(error)):
+                raise
+            _leave(sentence)
         leave_process_group()
 
     return guarded
 
 
-def _leave(error: HMLError) -> None:
+def _leave(error: HMLError | str) -> None:
     print(f"hml: error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -18,7 +18,7 @@ from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..merge import merge_settings
 from ..resources import config_root
-from ..run_folder import check_not_hml
+from ..run_folder import check_not_hml, newest_checkpoint
 from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
@@ -143,6 +143,7 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     own.defrost()
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
+    newest_checkpoint(own.OUTPUT_DIR)  # refuses a last_checkpoint that names none
     environment.check_run(own, parsed, trains="train" in namespace)
     check_test(own, namespace, script)
     if "train" not in namespace:

@@ -13,25 +13,31 @@ from typing import Any
 from yacs.config import CfgNode
 
 from .. import __version__
-from ..config import check_config, settings
+from ..config import check_config
 from ..errors import HMLError
 from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
-from ..run_folder import RunFolder, last_checkpoint, run_above
-from ..training.checkpoint import check_settings, read_state, record_extension
+from ..run_folder import RunFolder, newest_checkpoint, run_above
+from ..training.checkpoint import (
+    changed_on_purpose,
+    check_provenance,
+    check_settings,
+    read_state,
+    record_settings,
+    recorded_settings,
+    remove_halves,
+    state_file,
+)
 from ..training.data import label_counts, select_images
-from ..training.stages import ONE_STAGE, Stage, plan_stages
+from ..training.stages import LENGTHS, ONE_STAGE, Stage, plan_stages
 from ..training.trees import one_stage_tree, resolve_tree
 from . import hook_points
 from . import settings as host_settings
-from .extend import HINT, check_schedule, extension
-from .fine_tune import check_start, start_file
-from .training_data import aside
-
-#: Host settings that may change between start and resume without changing the result.
-_FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "SOLVER.PRE_VAL")
-_BOUND = ("MODEL", "SOLVER", "INPUT", "DTYPE", host_settings.BY_DATASET)
+from .bound import HINTS, TRAINING_DATA, bound_settings, file_digests
+from .extend import check_schedule, extension
+from .fine_tune import check_start
+from .training_data import aside, data_digest
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,18 @@ class Plan:
     num_classes: int
     settings: dict[str, Any]
     output_dir: str
+    digests: Mapping[str, str]
     extended: str = ""  # what HML.EXTEND changes, in words
+    accepted: tuple[str, ...] = ()  # HML.ACCEPT_CHANGED
 
     def fits(self, cfg: CfgNode) -> bool:
         """Whether this plan was made from the same settings and folder."""
-        return cfg.OUTPUT_DIR == self.output_dir and _bound_settings(cfg, self.tree) == self.settings
+        return cfg.OUTPUT_DIR == self.output_dir and bound_settings(cfg, self.tree, self.digests) == self.settings
+
+    @property
+    def free(self) -> set[str]:
+        """Settings that may differ from the folder's."""
+        return {*self.accepted, *([LENGTHS] if self.extended else [])}
 
     def provenance(self, stage: Stage) -> dict[str, Any]:
         return {
@@ -58,12 +71,32 @@ class Plan:
         }
 
     def write(self) -> None:
-        """Bind the run's folder to this plan (rank 0): settings, tree, stages and the statistics of each stage."""
+        """Write what the host reads when a stage starts (rank 0): its folder, with the statistics.
+
+        What killed runs left half written goes first.
+        """
+        for stage in self.stages:
+            stage.folder.mkdir(parents=True, exist_ok=True)
+            remove_halves(stage.folder)
+            remove_halves(stage.memory_file.parent)
+            target = stage.folder / self.statistics_name
+            if not target.is_file() or target.read_bytes() != self.statistics:
+                with written_aside(target) as part:
+                    part.write_bytes(self.statistics)
+
+    def bind(self) -> None:
+        """Bind the run's folder to this plan: settings, tree and stages.
+
+        It is called when a checkpoint is saved, before it becomes the last one: a start that fails binds nothing, and
+        a folder with something to resume is bound.
+
+        Raises:
+            HMLError: the folder is bound to other settings.
+        """
         run = RunFolder(self.output_dir)
-        run.hml.mkdir(parents=True, exist_ok=True)
-        check_settings(run.hml, self.settings, HINT, self.extended)
-        if self.extended:
-            record_extension(run.hml, self.settings, self.extended)
+        changed = check_settings(run.hml, self.settings, HINTS, self.free) if run.settings.is_file() else {}
+        if run.settings.is_file() and not changed:
+            return
         self.tree.save(run.tree)
         rows = [
             {"stage": s.index, "policy": s.policy, "iterations": s.iterations, "class_balanced": s.class_balanced,
@@ -72,12 +105,8 @@ class Plan:
             for s in self.stages
         ]
         write_json(run.stages, rows, indent=1)
-        for stage in self.stages:
-            stage.folder.mkdir(parents=True, exist_ok=True)
-            target = stage.folder / self.statistics_name
-            if not target.is_file():
-                with written_aside(target) as part:
-                    part.write_bytes(self.statistics)
+        notes = [self.extended if name == LENGTHS else f"{name} {how}" for name, how in changed.items()]
+        record_settings(run.hml, self.settings, notes)
 
 
 def prepare(cfg: CfgNode) -> Plan:
@@ -100,7 +129,7 @@ def prepare(cfg: CfgNode) -> Plan:
     predictor, classes = host_settings.predictor_name(cfg), host_settings.class_count(cfg)
     if predictor not in known:
         raise HMLError(f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}")
-    statistics, dataset, name, content = _read_data(cfg)
+    statistics, dataset, name, content, data_digests = _read_data(cfg)
     rel_classes = list(statistics["rel_classes"])
     if len(rel_classes) != classes:
         raise HMLError(
@@ -113,17 +142,22 @@ def prepare(cfg: CfgNode) -> Plan:
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
     for stage in stages:
         select_images(dataset.relationships, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
-    bound, run = _bound_settings(cfg, tree), RunFolder(cfg.OUTPUT_DIR)
+    run = RunFolder(cfg.OUTPUT_DIR)
+    digests = {**data_digests, **file_digests(cfg, recorded_settings(run.hml))}
+    bound = bound_settings(cfg, tree, digests)
     extended = extension(run.hml, stages, bound) if cfg.HML.EXTEND else ""
-    plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, extended)
+    plan = Plan(tree, stages, name, content, len(rel_classes), bound, cfg.OUTPUT_DIR, digests, extended,
+                tuple(cfg.HML.ACCEPT_CHANGED))
     _check_folder(plan, run, cfg.SOLVER.SCHEDULE.MAX_DECAY_STEP)
-    if not (stages[0].memory_file.is_file() or last_checkpoint(stages[0].folder).is_file()):
+    if not (stages[0].memory_file.is_file() or newest_checkpoint(stages[0].folder)):
         check_start(cfg)
     return plan
 
 
-def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes]:
-    """The host's statistics and training dataset; its other loaders are built once, so that bad data shows now.
+def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes, dict[str, str]]:
+    """The host's statistics and training dataset, and digests of the data.
+
+    Its other loaders are built once, so that bad data shows now.
 
     All of it writes into OUTPUT_DIR, so it gets a folder of our own: a refused run leaves nothing behind.
     """
@@ -132,33 +166,14 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes]:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
             shutil.copy(cached, own.OUTPUT_DIR)
-        statistics = hook_points.dataset_statistics(own)
         dataset = hook_points.training_dataset(own)
-        hook_points.build_test_loaders(own)
-        return statistics, dataset, name, (Path(own.OUTPUT_DIR) / name).read_bytes()
-
-
-def _flatten(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = list(value) if isinstance(value, (tuple, list)) else value
-    return flat
-
-
-def _bound_settings(cfg: CfgNode, tree: PredicateTree) -> dict[str, Any]:
-    bound = {k: v for k, v in _flatten({key: cfg[key] for key in _BOUND if key in cfg}, "").items() if k not in _FREE}
-    bound.update(settings(cfg))
-    bound["DATASETS.TRAIN"] = host_settings.training_sets(cfg)
-    bound["predicate tree"] = tree.digest
-    # The file may have gone or changed since: later stages would then start without its detector.
-    bound["relation head in MODEL.WEIGHT"] = bool(start_file(cfg))
-    # The digest stands for the tree's file; the adjustment comes after training.
-    for free in ("HML.EXTEND", "HML.KEEP_STATES", "HML.TREE.FILE", "HML.TEST.TAU", "HML.TEST.PRIOR"):
-        bound.pop(free)
-    return bound
+        validation = hook_points.build_test_loaders(own)
+        digests = {TRAINING_DATA: data_digest([dataset]), "DATASETS.VAL.DIGEST": data_digest(validation)}
+        counted = recorded_settings(RunFolder(cfg.OUTPUT_DIR).hml).get(TRAINING_DATA, digests[TRAINING_DATA])
+        if counted != digests[TRAINING_DATA]:  # the folder's statistics are of other data
+            (Path(own.OUTPUT_DIR) / name).unlink(missing_ok=True)
+        statistics = hook_points.dataset_statistics(own)
+        return statistics, dataset, name, (Path(own.OUTPUT_DIR) / name).read_bytes(), digests
 
 
 def _check_folder(plan: Plan, run: RunFolder, max_decays: int) -> None:
@@ -167,19 +182,14 @@ def _check_folder(plan: Plan, run: RunFolder, max_decays: int) -> None:
         raise HMLError(f"{run.root} is a stage's folder in the run of {whole}; give OUTPUT_DIR {whole} to resume that "
                        "run, or choose another OUTPUT_DIR")
     if run.settings.is_file():
-        check_settings(run.hml, plan.settings, HINT, plan.extended)
+        check_settings(run.hml, plan.settings, HINTS, plan.free)
+    free = plan.free | changed_on_purpose(run.hml)
     for stage in plan.stages:
-        last = last_checkpoint(stage.folder)
         if stage.memory_file.is_file() and not stage.is_last:
-            StageMemory.load(stage.memory_file)
-        elif last.is_file():
-            checkpoint = resolve_checkpoint(stage.folder, last.read_text())
+            memory = StageMemory.load(stage.memory_file)
+            check_provenance(stage.memory_file, memory.provenance, plan.provenance(stage), free)
+        elif checkpoint := newest_checkpoint(stage.folder):
             state = read_state(checkpoint)
+            check_provenance(state_file(checkpoint), state.get("provenance", {}), plan.provenance(stage), free)
             if plan.extended:
                 check_schedule(state, max_decays, checkpoint)
-
-
-def resolve_checkpoint(folder: Path, named: str) -> Path:
-    """The checkpoint that a ``last_checkpoint`` file names, also after the folder was moved."""
-    path = Path(named.strip())
-    return path if path.is_file() or not path.name else folder / path.name

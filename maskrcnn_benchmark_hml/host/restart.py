@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import HMLError
 from ..files import ASIDE, put_in_place, write_text
-from ..run_folder import last_checkpoint
+from ..run_folder import last_checkpoint, newest_checkpoint
 from ..training.checkpoint import read_state, write_state
 from .fine_tune import start_stage
-from .plan import resolve_checkpoint
 
 if TYPE_CHECKING:
     from .stage_driver import StageDriver
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 def checkpointer_class(base: type, driver: StageDriver) -> type:
     """The host's checkpointer class with atomic saves and complete restarts.
 
-    Order of a save: checkpoint aside, rename, resume file, then ``last_checkpoint``: killed anywhere, the folder still
-    names a whole pair.
+    Order of a save: checkpoint aside, rename, resume file, the run's settings, then ``last_checkpoint``: killed
+    anywhere, the folder still names a whole pair, and only a folder with a checkpoint is bound to settings.
     """
 
     class StageCheckpointer(base):
@@ -39,11 +38,11 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
             put_in_place(written, whole)
             driver.saved_iteration = driver.iteration
             write_state(whole, driver.training_state(), driver.cfg.HML.KEEP_STATES)
+            driver.plan.bind()
             write_text(last_checkpoint(whole.parent), str(whole))
 
         def get_checkpoint_file(self) -> str:
-            named = super().get_checkpoint_file()
-            return str(resolve_checkpoint(Path(self.save_dir), named)) if named else named
+            return str(newest_checkpoint(self.save_dir) or "")
 
         def load(self, *args, **kwargs) -> dict:
             resuming = self.has_checkpoint()

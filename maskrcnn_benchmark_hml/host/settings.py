@@ -24,6 +24,11 @@ def training_sets(cfg: Mapping[str, Any]) -> list[str]:
     return list(cfg["DATASETS"][_key(cfg, cfg["DATASETS"], "TRAIN")])
 
 
+def validation_sets(cfg: Mapping[str, Any]) -> list[str]:
+    """Catalog names of the validation split."""
+    return list(cfg["DATASETS"].get(_key(cfg, cfg["DATASETS"], "VAL"), ()))
+
+
 def predictor_name(cfg: Mapping[str, Any]) -> str:
     """The relation predictor's name in the registry."""
     chosen = cfg.get(BY_DATASET, {}).get("RELATION_PREDICTOR")

@@ -255,6 +255,7 @@ class StageDriver:
         amp: Any = self.original.get("amp")
         return {
             "iteration": self.iteration,
+            "provenance": self.plan.provenance(self.stage),
             "hml": self.method.state_dict(),
             "scheduler": plain(self.scheduler.state_dict()),
             "amp": plain(amp.state_dict()) if hasattr(amp, "state_dict") else {},

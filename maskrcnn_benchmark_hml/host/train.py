@@ -51,6 +51,8 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
     _barrier(world)
     if plan.extended:
         _log.info("HML: HML.EXTEND: %s", plan.extended)
+    if plan.accepted:
+        _log.info("HML: HML.ACCEPT_CHANGED: %s may differ from the run so far", ", ".join(plan.accepted))
     interrupt = Interrupt(world)
     _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),
               "; ".join(f"stage {s.index}: {len(s.labels)} predicates, {s.policy}, {s.iterations} iterations"

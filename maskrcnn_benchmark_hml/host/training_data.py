@@ -6,8 +6,10 @@ The dataset object is edited, never constructed: constructors differ between for
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -42,6 +44,33 @@ def training_label_counts(cfg: CfgNode) -> np.ndarray:
     pictures = ("TEST.CUSTUM_EVAL", False) if "CUSTUM_EVAL" in cfg.TEST else ()
     with aside(cfg, "SOLVER.IMS_PER_BATCH", world, *pictures) as own:
         return label_counts(hook_points.training_dataset(own).relationships, host_settings.class_count(cfg))
+
+
+def data_digest(datasets: Sequence) -> str:
+    """A digest of what datasets of the host say of their images, and how much it is: boxes, classes, attributes,
+    relations, sizes and names of the files, after the host's own filters. 1.1 s for 108,073 images."""
+    sha, images, relations = hashlib.sha256(), 0, 0
+    for dataset in datasets:
+        for name in _PER_IMAGE:
+            column = getattr(dataset, name, None)
+            if isinstance(column, (list, tuple, np.ndarray)) and len(column):
+                sha.update(f"{name} {len(column)}".encode())
+                for part in _as_arrays(name, column):
+                    sha.update(np.ascontiguousarray(part).tobytes())
+        images += len(dataset)
+        relations += sum(map(len, getattr(dataset, "relationships", ())))
+    return f"{sha.hexdigest()[:16]}, {images} images, {relations} relations"
+
+
+def _as_arrays(name: str, column: Sequence | np.ndarray) -> Iterator[np.ndarray]:
+    if name == "filenames":
+        yield np.frombuffer("\n".join(os.path.basename(str(path)) for path in column).encode(), np.uint8)
+    elif name == "img_info":
+        yield np.array([(info["width"], info["height"]) for info in column], np.float64)
+    else:  # one type for all: hosts differ in it, and so do files of the same content
+        rows = [np.asarray(row) for row in column]
+        yield np.array([len(row) for row in rows], np.int64)
+        yield np.concatenate([row.reshape(-1) for row in rows]).astype(np.float64)
 
 
 def apply_stage(

@@ -17,8 +17,9 @@ from torch import nn
 
 from ..compat.checkpoint_file import LOAD_ERRORS, is_local, not_loaded, unwrapped_content
 from ..errors import HMLError
+from ..files import tensor_bytes, why_unwritable, write_error
 from ..finite import check_scores, check_weights
-from ..run_folder import PREDICTIONS
+from ..run_folder import PREDICTIONS, newest_checkpoint
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -34,6 +35,22 @@ def wrap_weights(namespace: dict[str, Any]) -> None:
 
 def _checked_checkpointer(base: type) -> type:
     class CheckedCheckpointer(base):
+        def save(self, name: str, **kwargs: Any) -> None:
+            path = Path(self.save_dir or ".") / f"{name}.pth"
+            try:
+                super().save(name, **kwargs)
+            except (OSError, RuntimeError) as error:
+                if (failed := write_error(error)) is None:
+                    raise
+                path.unlink(missing_ok=True)  # half a file
+                raise HMLError(why_unwritable(path, "checkpoint", failed, _size_of(self))) from error
+
+        def has_checkpoint(self) -> bool:
+            return newest_checkpoint(self.save_dir) is not None
+
+        def get_checkpoint_file(self) -> str:
+            return str(newest_checkpoint(self.save_dir) or "")  # in a copied folder, not that of the original
+
         def _load_file(self, f: str) -> Any:
             try:
                 loaded = super()._load_file(f)
@@ -55,6 +72,12 @@ def _checked_checkpointer(base: type) -> type:
 
     CheckedCheckpointer.__name__ = CheckedCheckpointer.__qualname__ = base.__name__
     return CheckedCheckpointer
+
+
+def _size_of(checkpointer: Any) -> int:
+    """Bytes of the tensors that a checkpointer saves."""
+    states = [part.state_dict() for part in (checkpointer.model, checkpointer.optimizer) if part is not None]
+    return tensor_bytes(states)
 
 
 def _checked_inference(inference: Callable) -> Callable:

@@ -17,6 +17,7 @@ from ..run_folder import RunFolder
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
+LENGTHS = "HML.STAGES.ITERATIONS"
 #: The released code's repeat factors, for the control that oversamples.
 RELEASED_REPEATS = (1, 5, 20)
 
@@ -65,13 +66,14 @@ class Stage:
         return f"stage {self.index} of {self.count}"
 
 
-def _entry(values: Sequence, at: int):
+def entry(values: Sequence, at: int):
+    """The value of stage ``at`` (from 0) in a list per stage, whose last value goes for all later stages."""
     return values[min(at, len(values) - 1)]
 
 
 def total_iterations(hml, tree: PredicateTree) -> int:
     """Iterations of all stages together, those of every entry at least: the budget of a one-stage control."""
-    return sum(_entry(hml.STAGES.ITERATIONS, k) for k in range(max(tree.num_layers, len(hml.STAGES.ITERATIONS))))
+    return sum(entry(hml.STAGES.ITERATIONS, k) for k in range(max(tree.num_layers, len(hml.STAGES.ITERATIONS))))
 
 
 def plan_stages(hml, tree: PredicateTree, rel_classes: Sequence[str], output_dir: str | Path) -> list[Stage]:
@@ -133,11 +135,11 @@ def _staged(hml, run: RunFolder, layers: Sequence[tuple[int, ...]]) -> list[Stag
             labels=labels,
             old_classes=tuple(earlier),
             policy=policies[k - 1],
-            iterations=_entry(hml.STAGES.ITERATIONS, k - 1),
-            class_balanced=_entry(hml.LOSS.CLASS_BALANCED, k - 1),
+            iterations=entry(hml.STAGES.ITERATIONS, k - 1),
+            class_balanced=entry(hml.LOSS.CLASS_BALANCED, k - 1),
             folder=run.stage(k, count),
             memory_file=run.memory(k),
-            exponent=_entry(hml.LOSS.EXPONENT, k - 1),
+            exponent=entry(hml.LOSS.EXPONENT, k - 1),
             repeats=tuple(hml.STAGES.OVERSAMPLE_REPEATS) if policies[k - 1] == "containing" else (),
         ))  # fmt: skip
         earlier += labels

@@ -196,6 +196,16 @@ def test_folder_of_a_run_with_hml(tiny_vg, out):
     refused(tiny_vg, out, "holds an HML run", "HML.ENABLED", "False")
 
 
+@pytest.mark.parametrize(("below", "hml"), [("", "True"), ("hml/stage1", "True"), ("", "False")])
+@pytest.mark.parametrize("content", [b"", "model_0000003.pth".encode("utf-16"), None])
+def test_last_checkpoint_that_names_none(content, below, hml, tiny_vg, out):
+    tag = out / below / "last_checkpoint"
+    tag.parent.mkdir(parents=True, exist_ok=True)
+    tag.mkdir() if content is None else tag.write_bytes(content)
+    refused(tiny_vg, out, f"{tag} (names nothing|is text in UTF-16|is a folder).*delete it to start anew",
+            "HML.ENABLED", hml)
+
+
 def test_checkpoint_cut_in_half(tiny_vg, out):
     path = out / "hml" / "stage1" / "model_0000003.pth"
     path.parent.mkdir(parents=True)

@@ -12,7 +12,7 @@ import torch
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host.extend import LENGTHS, check_schedule, extension
 from maskrcnn_benchmark_hml.host.launch import run_script
-from maskrcnn_benchmark_hml.training.checkpoint import check_settings, record_extension
+from maskrcnn_benchmark_hml.training.checkpoint import check_settings, record_settings
 
 from .conftest import run_options
 from .test_resume import same
@@ -72,11 +72,11 @@ def test_other_settings_stay_bound_and_changes_add_up(tmp_path):
     hints = {LENGTHS: "add HML.EXTEND True"}
     check_settings(tmp_path, {LENGTHS: [2, 4], "HML.CR.WEIGHT": 1.0})
     with pytest.raises(HMLError, match="CR.WEIGHT"):
-        check_settings(tmp_path, {LENGTHS: [2, 6], "HML.CR.WEIGHT": 2.0}, hints, "longer")
+        check_settings(tmp_path, {LENGTHS: [2, 6], "HML.CR.WEIGHT": 2.0}, hints, {LENGTHS})
     for length, note in ((6, "4 to 6"), (8, "6 to 8")):
         new = {LENGTHS: [2, length], "HML.CR.WEIGHT": 1.0}
-        check_settings(tmp_path, new, hints, note)
-        record_extension(tmp_path, new, note)
+        check_settings(tmp_path, new, hints, {LENGTHS})
+        record_settings(tmp_path, new, [note])
         check_settings(tmp_path, new)
     assert json.loads((tmp_path / "settings.json").read_text())["extended"] == ["4 to 6", "6 to 8"]
 

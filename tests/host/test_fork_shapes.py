@@ -72,7 +72,8 @@ def test_a_checkpoint_tagged_with_or_without_its_folder(tmp_path, monkeypatch, w
     written = []
     monkeypatch.setattr(restart, "write_state", lambda whole, state, keep: written.append(whole))
     settings = SimpleNamespace(HML=SimpleNamespace(KEEP_STATES=2))
-    driver = SimpleNamespace(cfg=settings, iteration=3, training_state=dict)
+    plan = SimpleNamespace(bind=lambda: None)
+    driver = SimpleNamespace(cfg=settings, iteration=3, training_state=dict, plan=plan)
     restart.checkpointer_class(Base, driver)().save("model_0000003")
     whole = tmp_path / "model_0000003.pth"
     assert written == [whole] and whole.read_bytes() == b"weights" and driver.saved_iteration == 3

@@ -111,3 +111,19 @@ def test_stored_predictions_are_not_evaluated_again(script, tmp_path, caplog, al
     assert seen == [{}] if allowed is None else seen == [{"ALLOW_LOAD_FROM_CACHE": False}]
     assert ("computed anew" in caplog.text) == bool(allowed)
     assert allowed is None or cfg.TEST.ALLOW_LOAD_FROM_CACHE == allowed  # the caller's own settings stay
+
+
+def test_a_copied_folder_of_a_checkout_goes_on_from_its_own_file(script, tmp_path):
+    """SGB itself reads the path in last_checkpoint, which is that of the original."""
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model_final.pth").touch()
+        (tmp_path / name / "last_checkpoint").write_text(str(tmp_path / "A" / "model_final.pth"))
+    checkpointer = script.DetectronCheckpointer()
+    checkpointer.save_dir = str(tmp_path / "B")
+    assert checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file() == str(tmp_path / "B/model_final.pth")
+    (tmp_path / "B" / "last_checkpoint").unlink()
+    assert not checkpointer.has_checkpoint() and checkpointer.get_checkpoint_file() == ""
+    (tmp_path / "B" / "last_checkpoint").mkdir()
+    with pytest.raises(HMLError, match="last_checkpoint is a folder"):
+        checkpointer.has_checkpoint()

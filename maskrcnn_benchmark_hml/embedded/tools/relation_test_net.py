@@ -39,6 +39,7 @@ from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.rng import seed_all
 from maskrcnn_benchmark_hml.compat.amp import amp
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.run_folder import last_checkpoint, newest_checkpoint
 
 SPLITS = {"train": "TRAIN", "val": "VAL", "test": "TEST"}
 
@@ -50,8 +51,8 @@ def main() -> None:
     split = run_cfg.DATASETS.TO_TEST or "test"
     if split not in SPLITS:
         raise HMLError(f"DATASETS.TO_TEST is {split!r}; use one of {', '.join(SPLITS)}")
-    last = Path(run_cfg.OUTPUT_DIR or ".") / "last_checkpoint"
-    if not last.is_file() and not run_cfg.MODEL.WEIGHT:
+    last = last_checkpoint(run_cfg.OUTPUT_DIR)
+    if not newest_checkpoint(run_cfg.OUTPUT_DIR) and not run_cfg.MODEL.WEIGHT:
         raise HMLError(
             f"there is nothing to test: {last} does not exist and MODEL.WEIGHT is empty; "
             "give OUTPUT_DIR of a trained run, or MODEL.WEIGHT FILE"

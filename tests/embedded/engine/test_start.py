@@ -50,4 +50,5 @@ def test_the_right_option_is_named(config):
 def test_a_run_to_continue_is_not_asked(config, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "last_checkpoint").write_text("x")
+    (tmp_path / "out" / "x").touch()
     check_start(config("detector.pth"))

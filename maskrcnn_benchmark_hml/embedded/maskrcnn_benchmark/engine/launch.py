@@ -22,7 +22,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark_hml.compat.checkpoint_file import holds_relation_head, weight_names
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.merge import merge_settings
-from maskrcnn_benchmark_hml.run_folder import check_not_hml
+from maskrcnn_benchmark_hml.run_folder import check_not_hml, newest_checkpoint
 
 # float16 becomes bfloat16 on a CPU, where float16 lacks half of the operations.
 _PRECISIONS = ("float32", "float16")
@@ -132,7 +132,7 @@ def check_detector(cfg: CfgNode) -> None:
             "relation head with relation_train_net.py"
         )
     body = cfg.MODEL.BACKBONE.CONV_BODY
-    started = cfg.MODEL.WEIGHT or (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()
+    started = cfg.MODEL.WEIGHT or newest_checkpoint(cfg.OUTPUT_DIR)
     if body.startswith("R-") and not started:
         raise HMLError(
             f"{body} has frozen normalisation and cannot learn from random weights; put the path of torchvision's "
@@ -152,7 +152,7 @@ def check_start(cfg: CfgNode) -> None:
     Raises:
         HMLError: a detector is given where a relation model belongs, or the other way round.
     """
-    if (Path(cfg.OUTPUT_DIR or ".") / "last_checkpoint").is_file() or starting_model(cfg):
+    if newest_checkpoint(cfg.OUTPUT_DIR) or starting_model(cfg):
         return
     weight, detector = cfg.MODEL.WEIGHT, cfg.MODEL.PRETRAINED_DETECTOR_CKPT
     if weight and not detector:

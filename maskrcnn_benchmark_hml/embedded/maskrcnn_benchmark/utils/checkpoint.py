@@ -12,14 +12,13 @@ from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.compat.checkpoint_file import read_checkpoint
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import save_torch, write_text
+from maskrcnn_benchmark_hml.files import remove_left_over, save_torch, write_text
+from maskrcnn_benchmark_hml.run_folder import LAST_CHECKPOINT, newest_checkpoint
 
 from .imports import import_file
 from .model_serialization import brief, load_state_dict, unwrapped
 from .pretrained import NOT_IN_IMAGENET, from_imagenet, translated
 from .resume import changed_settings, load_optimizer
-
-LAST = "last_checkpoint"
 
 
 class Checkpointer:
@@ -84,6 +83,8 @@ class Checkpointer:
             HMLError: the file is missing or unreadable, holds NaN, or belongs to another model; see
                 ``MODEL.PARTIAL_LOAD``.
         """
+        if self.save_dir and self.save_to_disk:
+            remove_left_over(Path(self.save_dir) / "*")  # of killed runs
         mapping = load_mapping or {}
         partial = self.partial and not self.has_checkpoint()  # a run's own checkpoint is whole
         if self.has_checkpoint():
@@ -128,26 +129,11 @@ class Checkpointer:
 
     def has_checkpoint(self) -> bool:
         """Whether ``save_dir`` holds a run to continue."""
-        return bool(self.save_dir) and (Path(self.save_dir) / LAST).is_file()
+        return bool(self.save_dir) and newest_checkpoint(self.save_dir) is not None
 
     def get_checkpoint_file(self) -> str:
-        """Path of the last checkpoint, "" if there is none. The entry may be relative, or from before the folder moved.
-
-        Raises:
-            HMLError: ``last_checkpoint`` is empty or names a file that is nowhere.
-        """
-        if not self.has_checkpoint():
-            return ""
-        tag = Path(self.save_dir) / LAST
-        entry = tag.read_text(encoding="utf-8").strip()
-        if entry:
-            for path in (Path(self.save_dir) / Path(entry).name, Path(entry), Path(self.save_dir) / entry):
-                if path.is_file():
-                    return str(path)
-        raise HMLError(
-            f"{tag} names {entry or 'nothing'}, which is not there; put the name of {self._others('')} into it, "
-            "or delete it to start anew"
-        )
+        """Path of the last checkpoint, "" if there is none; see :func:`newest_checkpoint`."""
+        return str(newest_checkpoint(self.save_dir)) if self.has_checkpoint() else ""
 
     def _others(self, bad: str) -> str:
         """The newest checkpoint other than ``bad``, for messages."""
@@ -156,7 +142,7 @@ class Checkpointer:
 
     def tag_last_checkpoint(self, last_filename: str) -> None:
         """Make ``last_filename`` the checkpoint that the next run continues from."""
-        write_text(Path(self.save_dir) / LAST, last_filename)
+        write_text(Path(self.save_dir) / LAST_CHECKPOINT, last_filename)
 
     def _load_file(self, f: str) -> dict[str, Any]:
         if not Path(f).is_file():
@@ -166,7 +152,7 @@ class Checkpointer:
         except HMLError as error:
             if not (self.has_checkpoint() and f == self.get_checkpoint_file()):
                 raise
-            raise HMLError(f"{error}; or use {self._others(f)} (write its name into {LAST})") from error
+            raise HMLError(f"{error}; or use {self._others(f)} (write its name into {LAST_CHECKPOINT})") from error
         for note in notes:
             self.logger.info("%s: %s", f, note)
         return loaded

@@ -16,7 +16,6 @@ from typing import Any
 from yacs.config import CfgNode
 
 from .errors import HMLError
-from .merge import read_config
 from .method.choices import (
     BUILDERS,
     CONTRIBUTIONS,
@@ -33,6 +32,7 @@ from .method.choices import (
 )
 from .resources import config_file, config_root
 from .settings_notes import POLICIES, page
+from .yaml_file import read_config
 
 #: Settings, and digests of what they name, that a resumed run may change on purpose (ACCEPT_CHANGED).
 CHANGEABLE = (
@@ -282,9 +282,9 @@ def normalise_options(argv: list[str]) -> list[str]:
             raise HMLError(f"{word} has no value; give {key.allowed}")
         text = argv[at + 1]
         if isinstance(key.default, tuple) and not text.startswith(("(", "[")):
-            text = repr(tuple(_literal(part) for part in text.split(",") if part))
+            text = repr(fitted(key, text))
         elif isinstance(key.default, float) and isinstance(_literal(text), int):
-            text = repr(float(text))
+            text = repr(fitted(key, _literal(text)))
         probe = add_hml_config(CfgNode())
         try:
             probe.merge_from_list([word, text])
@@ -293,6 +293,17 @@ def normalise_options(argv: list[str]) -> list[str]:
         check_config(probe, only=key)
         out[at + 1] = text
     return out
+
+
+def fitted(key: Key, value: Any) -> Any:
+    """A value, as a file or the command line may give it, in the kind of its key: 5 as 5.0, "a,b" as ("a", "b")."""
+    if isinstance(key.default, tuple):
+        if isinstance(value, str):
+            return tuple(_literal(part.strip()) for part in value.split(",") if part.strip())
+        return value if isinstance(value, (tuple, list)) or value is None else (value,)
+    if isinstance(key.default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value) if abs(value) < 1e300 else value
+    return value
 
 
 def _literal(text: str) -> Any:
@@ -317,16 +328,18 @@ def check_config(cfg: CfgNode, only: Key | None = None) -> None:
         HMLError: names the key, its value and what is allowed.
     """
     for key in [only] if only else KEYS:
-        value = get(cfg, key.name)
-        if isinstance(key.default, tuple) and not isinstance(value, (tuple, list)):
-            raise HMLError(f"HML.{key.name} is {value!r}; give {key.allowed}")
-        if isinstance(key.default, int) and not isinstance(key.default, bool) and not isinstance(value, int):
-            raise HMLError(f"HML.{key.name} is {value!r}; give a whole number, {key.allowed}")
-        if not key.check(value):
-            raise HMLError(f"HML.{key.name} is {value!r}; give {key.allowed}")
+        refuse_value(key, get(cfg, key.name))
     repeats = get(cfg, "STAGES.OVERSAMPLE_REPEATS")
     if only is None and repeats and len(repeats) != len(get(cfg, "STAGES.OVERSAMPLE_RANKS")):
         raise HMLError("HML.STAGES.OVERSAMPLE_REPEATS and HML.STAGES.OVERSAMPLE_RANKS differ in length; give one each")
+
+
+def refuse_value(key: Key, value: Any) -> None:
+    """HMLError for a value of another kind than the key's, or out of its range."""
+    if isinstance(key.default, int) and not isinstance(key.default, bool) and not isinstance(value, int):
+        raise HMLError(f"HML.{key.name} is {value!r}; give a whole number, {key.allowed}")
+    if isinstance(key.default, tuple) and not isinstance(value, (tuple, list)) or not key.check(value):
+        raise HMLError(f"HML.{key.name} is {value!r}; give {key.allowed}")
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:

@@ -125,9 +125,13 @@ def read_names(path: Path | str, *kinds: str) -> list[tuple[str, ...]]:
         if index is None and kind == "attribute":
             index = {}  # a vocabulary of the format's older version, without attributes
         if index is None and isinstance(inverse, dict):
-            index = {name: int(number) for number, name in inverse.items() if name != BACKGROUND}
+            index = {name: int(number) if number.isdecimal() else number for number, name in inverse.items()
+                     if name != BACKGROUND}
         if not isinstance(index, dict):
             raise HMLError(f"{path} has no '{kind}_to_idx'; it must be a vocabulary file of a Visual Genome split")
+        wrong = next((n for n, at in index.items() if not isinstance(at, int) or isinstance(at, bool)), None)
+        if wrong is not None:
+            raise HMLError(f"{path}: {kind}_to_idx gives {wrong!r} the index {index[wrong]!r}; give a whole number")
         ordered = sorted((name for name in index if name != BACKGROUND), key=index.__getitem__)
         if [index[name] for name in ordered] != list(range(1, len(ordered) + 1)):
             raise HMLError(f"{path}: the indices of {kind}_to_idx are not 1 to {len(ordered)}; close the gaps")

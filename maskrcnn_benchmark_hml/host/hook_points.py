@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,6 +177,49 @@ def known_predictors() -> list[str]:
     importlib.import_module("maskrcnn_benchmark.modeling.roi_heads.relation_head.roi_relation_predictors")
     registry = importlib.import_module("maskrcnn_benchmark.modeling.registry")
     return sorted(registry.ROI_RELATION_PREDICTOR)
+
+
+def initialiser_source(predictor: str) -> str:
+    """The source of a registered predictor's ``__init__``; "" if there is none to read."""
+    registry = importlib.import_module("maskrcnn_benchmark.modeling.registry").ROI_RELATION_PREDICTOR
+    try:
+        return inspect.getsource(registry[predictor].__init__) if predictor in known_predictors() else ""
+    except (OSError, TypeError):
+        return ""
+
+
+def decodes_one_image(predictor: str, cfg: Mapping[str, Any]) -> bool:
+    """Whether a predictor decodes object labels by SGB's MOTIFS decoder, which asserts one image at a time in tests."""
+    source = initialiser_source(predictor)
+    causal = cfg["MODEL"]["ROI_RELATION_HEAD"].get("CAUSAL", {}).get("CONTEXT_LAYER")
+    if not re.search(r"(?<!VCTree)\bLSTMContext\(", source) or ("CONTEXT_LAYER" in source and causal != "motifs"):
+        return False
+    module = importlib.import_module("maskrcnn_benchmark.modeling.roi_heads.relation_head.model_motifs")
+    try:
+        return "l_batch == 1" in inspect.getsource(module.DecoderRNN.forward)
+    except (AttributeError, OSError, TypeError):
+        return False
+
+
+def asserts_attributes(predictor: str) -> bool:
+    """Whether a predictor asserts that ROI_ATTRIBUTE_HEAD.NUM_ATTRIBUTES is the data's, whatever ATTRIBUTE_ON says."""
+    return bool(re.search(r"assert .*num_att_cls", initialiser_source(predictor)))
+
+
+def dataset_files(cfg, name: str) -> tuple[str, str, str] | None:
+    """The annotation, vocabulary and image-list files of a dataset in the host's catalog; None for another format.
+
+    Raises:
+        HMLError: the catalog has no such dataset.
+    """
+    build = importlib.import_module("maskrcnn_benchmark.utils.imports")
+    catalog = build.import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).DatasetCatalog
+    try:
+        arguments = catalog.get(name, cfg)["args"]
+    except (AssertionError, RuntimeError, KeyError) as error:
+        raise HMLError(f"there is no dataset {name!r} in the catalog {cfg.PATHS_CATALOG}; correct DATASETS") from error
+    files = [arguments.get(key) for key in ("roidb_file", "dict_file", "image_file")]
+    return tuple(files) if all(isinstance(file, str) for file in files) else None
 
 
 def benchmark_config():

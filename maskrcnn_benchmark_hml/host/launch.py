@@ -16,15 +16,17 @@ from ..compat import leave_process_group, local_rank_argument
 from ..config import add_hml_config, merge_profile, normalise_options, requested_profile
 from ..datasets.layout import check_folder
 from ..errors import HMLError
-from ..merge import merge_settings
+from ..merge import merge_settings, our_reader
 from ..resources import config_root
 from ..run_folder import check_not_hml, newest_checkpoint
 from . import environment, hook_points
 from .adjust import check_test, wrap_tests
+from .data_numbers import check_data
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
 from .script_options import config_file, on_parsed
 from .train import wrap_train
+from .values import check_output, check_values
 from .weights import wrap_weights
 
 
@@ -54,6 +56,11 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
         attach(namespace, benchmark, script)
         namespace["main"]()
         leave_process_group()
+    except SystemExit as leaving:
+        ours = [word for word in argv if word.partition("=")[0] in ("--data", "--sgb")]
+        if leaving.code == 2 and ours:  # the script's parser has refused it
+            raise HMLError(f"{ours[0]} is an option of hml run; put it before {script}") from leaving
+        raise
     finally:
         sys.argv = old_argv
 
@@ -104,7 +111,7 @@ def _check_first(namespace: dict[str, Any], script: str, plans: list[Plan]) -> N
 
     @functools.wraps(main)
     def checked(*args, **kwargs):
-        with on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script))):
+        with our_reader(), on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script))):
             return main(*args, **kwargs)
 
     namespace["main"] = checked
@@ -114,10 +121,16 @@ def load_script(path: Path) -> ModuleType:
     """Import a script under a name of its own, so that its ``__main__`` block does not run."""
     spec = importlib.util.spec_from_file_location(f"hml_host_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise HMLError(f"{path} is not a Python script; name one of the benchmark's tools/*.py")
+        raise HMLError(f"{path} is no Python script; name one, such as tools/relation_train_net.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise HMLError(f"{error.filename or path} is not Python that can be read ({error}); correct it") from error
+    except ModuleNotFoundError as error:
+        raise HMLError(f"{path} needs the module {error.name}, which is not installed here; install it, or correct the "
+                       "import") from error  # fmt: skip
     return module
 
 
@@ -130,6 +143,8 @@ def _with_config_path(argv: list[str], benchmark: Benchmark) -> list[str]:
     for candidate in (benchmark.root / given, shipped):
         if candidate is not None and candidate.is_file():
             return [word.replace(given, str(candidate)) if given in word else word for word in argv]
+    if Path(given).is_dir():
+        raise HMLError(f"the config file {given} is a folder; name a YAML file in it")
     raise HMLError(f"the config file {given} does not exist here, in {benchmark.root}, nor among the shipped configs")
 
 
@@ -139,14 +154,21 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     Args:
         parsed: the script's arguments as its own parser read them; loader workers may be lowered in them.
     """
+    trains = "train" in namespace
+    if not getattr(parsed, "config_file", True):
+        raise HMLError("no configuration is given; add --config-file FILE (configs/ has some to start from)")
     own = hook_points.benchmark_config().clone()
     own.defrost()
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
-    newest_checkpoint(own.OUTPUT_DIR)  # refuses a last_checkpoint that names none
-    environment.check_run(own, parsed, trains="train" in namespace)
+    check_values(own, trains)
+    if own["OUTPUT_DIR"]:
+        check_output(own["OUTPUT_DIR"])
+        newest_checkpoint(own.OUTPUT_DIR)  # refuses a last_checkpoint that names none
+    environment.check_run(own, parsed, trains)
     check_test(own, namespace, script)
-    if "train" not in namespace:
+    check_data(own, trains)
+    if not trains:
         return []
     if not own.HML.ENABLED:
         check_not_hml(own.OUTPUT_DIR)

@@ -1,4 +1,4 @@
-"""The one error type that a user is meant to read."""
+"""The one error type that a user is meant to read, and how a run ends that was asked to stop."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ class HMLError(ValueError):
         if message.startswith("Caught HMLError in ") and "HMLError: " in message:
             message = message.rpartition("HMLError: ")[2].strip()
         super().__init__(message)
+
+
+class Interrupted(SystemExit):
+    """A signal asked the run to stop: no step is in flight. Whoever can save does so and raises it again.
+
+    As a SystemExit it ends the process with status 128 + signal, and no ``except Exception`` of a host holds it up.
+    """

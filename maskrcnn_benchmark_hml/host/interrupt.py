@@ -1,23 +1,35 @@
-"""SIGTERM and Ctrl-C: finish the step, save, leave. All ranks leave at the same step."""
+"""SIGTERM, Ctrl-C and the warnings of batch systems: finish the step, save, leave. All ranks leave at the same step."""
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
-from ..training.stages import Stage
+from ..errors import Interrupted
+from .loader_workers import workers_ignore
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOP = (signal.SIGTERM, signal.SIGINT)
+#: What batch systems send before they end a job, and what a terminal sends that is closed.
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGXCPU)
+#: Seconds. srun sends SIGTERM twice within 40 ms, a process group and its launcher once each: that is one request.
+_ONE_REQUEST = 2.0
 
 
 class Interrupt:
-    """While entered, SIGTERM and SIGINT set a flag instead of ending the process; a second one ends it at once.
+    """While entered, the signals above set a flag instead of ending the process, and loader workers ignore them.
+
+    A second SIGTERM or SIGINT ends the process at once if it comes ``_ONE_REQUEST`` seconds or more after the first.
 
     Args:
         world: number of processes; with more than one the flag is shared in each ``requested`` call.
@@ -26,23 +38,34 @@ class Interrupt:
     def __init__(self, world: int) -> None:
         self.world = world
         self.signal = 0
-        self._old: dict[int, Any] = {}
+        self._stop_since: float | None = None
+        self._no_step = False
+        self._entered = ExitStack()
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._old = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            # An ignored warning stays ignored: that is what nohup asks for.
+            warnings = [number for number in _WARNINGS if signal.getsignal(number) != signal.SIG_IGN]
+            for number in (*_STOP, *warnings):
+                self._entered.callback(signal.signal, number, signal.signal(number, self._note) or signal.SIG_DFL)
+            self._entered.enter_context(workers_ignore((*_STOP, *warnings)))
         return self
 
     def __exit__(self, *exc) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        self._old = {}
+        self._entered.close()
 
     def _note(self, number: int, frame) -> None:
-        if self.signal:
-            sys.exit(128 + number)
-        self.signal = number
-        print("hml: finishing this step, then saving ... (once more to leave at once)", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if number in _STOP:
+            if self._stop_since is not None and now - self._stop_since >= _ONE_REQUEST:
+                sys.exit(128 + number)
+            self._stop_since = self._stop_since or now
+        if not self.signal:
+            self.signal = number
+            # print() may not be called while the signal has interrupted another print()
+            os.write(2, b"hml: finishing this step, then saving ... (again after 2 seconds to leave at once)\n")
+        if self._no_step and self.world == 1:
+            raise Interrupted(128 + self.signal)
 
     def requested(self) -> bool:
         """Whether any process was asked to stop."""
@@ -53,8 +76,35 @@ class Interrupt:
             self.signal = int(flag)
         return self.signal > 0
 
-    def leave(self, stage: Stage, iteration: int) -> None:
+    def check(self) -> None:
+        """Raise Interrupted if any process was asked to stop; called where all of them are after the same step."""
+        if self.requested():
+            raise Interrupted(128 + self.signal)
+
+    @contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Within, no step is in flight: a signal raises Interrupted at once, with several processes at the end."""
+        self._no_step = True
+        try:
+            if self.world == 1:
+                self.check()
+            yield
+        finally:
+            self._no_step = False
+        self.check()
+
+    def stoppable(self, validate: Callable) -> Callable:
+        """A host's validation, which a signal ends at once."""
+
+        @functools.wraps(validate)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self.between_steps():
+                return validate(*args, **kwargs)
+
+        return run
+
+    def leave(self, what: str, iteration: int) -> None:
         """End the process with status 128 + signal, saying how to go on."""
         _log.info("HML: interrupted in %s after iteration %d; all is saved, the same command goes on from there",
-                  stage.title(), iteration)
-        sys.exit(128 + self.signal)
+                  what, iteration)
+        raise Interrupted(128 + self.signal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -66,6 +66,7 @@ class StageDriver:
         self.checkpointer: Any = None
         self.scheduler: Any = None
         self.interrupt = interrupt
+        self.run_val: Callable | None = None
         self._model_bytes = self._momentum_bytes = 0
         self.call = StepCall()
 
@@ -80,6 +81,8 @@ class StageDriver:
             "DetectronCheckpointer": checkpointer_class(self.original["DetectronCheckpointer"], self),
             "clip_grad_norm": self._clip_grad_norm,
         }
+        if "run_val" in self.original:
+            self.run_val = replaced["run_val"] = self.interrupt.stoppable(self.original["run_val"])
         if self.cfg.HML.VAL_METRIC == "mR" and "inference" in self.original:
             replaced["inference"] = self._inference
         self.namespace.update(replaced)
@@ -187,6 +190,8 @@ class StageDriver:
             seed_everything(self.cfg.HML.SEED, self.stage.index, self.iteration, self.rank)
             if self.start_file and self.stage.index == 1:
                 keep_batch_statistics(self.head)
+        elif self.world > 1:  # in a validation: all processes do equally many batches
+            self.interrupt.check()
 
     def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
         if head.training:
@@ -227,13 +232,12 @@ class StageDriver:
 
     def _after_step(self, optimizer, args, kwargs) -> None:
         self.method.on_step(self.iteration)
-        if self.interrupt.requested():
-            self.save_now()
-            self.interrupt.leave(self.stage, self.iteration)
+        self.interrupt.check()
 
     def save_now(self) -> None:
-        """Write a checkpoint of the current iteration through the host's checkpointer."""
-        self.checkpointer.save(f"model_{self.iteration:07d}", iteration=self.iteration)
+        """Write a checkpoint of the current iteration through the host's checkpointer, unless there is one."""
+        if self.iteration and self.saved_iteration != self.iteration:
+            self.checkpointer.save(f"model_{self.iteration:07d}", iteration=self.iteration)
 
     # -- validation -------------------------------------------------------------------------------------------------
 
@@ -292,8 +296,8 @@ class StageDriver:
         cfg, iteration, result = self.cfg, self.restored_iteration, None
         if iteration >= cfg.SOLVER.MAX_ITER:
             return False
-        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and "run_val" in self.original:
-            result = self.original["run_val"](
+        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and self.run_val is not None:
+            result = self.run_val(
                 cfg, self.checkpointer.model, val_loaders, self.world > 1, logging.getLogger("maskrcnn_benchmark")
             )
         if cfg.SOLVER.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
+from ..errors import Interrupted
 from ..method.memory import StageMemory
 from ..run_folder import FINAL, check_not_hml
 from ..training.importance_facts import write_facts
@@ -65,8 +66,12 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
         own = without_start(own) if start else own
         driver = StageDriver(namespace, own, plan, stage, memory, interrupt)
         driver.start_file = start
-        with driver.attached():
-            model = original(own, *args, **kwargs)
+        try:
+            with driver.attached():
+                model = original(own, *args, **kwargs)
+        except Interrupted:
+            driver.save_now()
+            interrupt.leave(stage.title(), driver.iteration)
         driver.method.check_trained(driver.iteration)
         last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
         if rank == 0:
@@ -80,7 +85,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
                 _log.info("HML: memory %s (digest %s)", stage.memory_file, handed_on.save(stage.memory_file)[:12])
         _barrier(world)
         if interrupt.requested():
-            interrupt.leave(stage, driver.iteration)
+            interrupt.leave(stage.title(), driver.iteration)
         return model
 
     with interrupt:

@@ -33,6 +33,7 @@ def _hml(words: Sequence[str], number: int, step: int, items: Path | None) -> in
     from maskrcnn_benchmark_hml.cli import main
 
     os.environ.pop("SGB_HOME", None)
+    multiprocessing.set_start_method("fork", force=True)  # of loader workers, as in a process of its own
     if items is not None:
         log_items(str(items))
     if step:

@@ -2,12 +2,13 @@
 
 Not a test: what warm_run.py calls, and a child process of tests/upstream. Usage:
 signal_run.py LOG SIGNAL STEP -- <arguments of hml run>.
-STEP counts optimizer steps of this process; 0 never sends.
+STEP counts optimizer steps of this process; 0 never sends. A negative SIGNAL goes to its loader workers too.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import torch
@@ -30,12 +31,17 @@ def log_items(path: str) -> None:
 
 def send_after(number: int, step: int) -> None:
     seen = 0
+    if number < 0:
+        os.setpgid(0, 0)
 
     def count(optimizer, args, kwargs) -> None:
         nonlocal seen
         seen += 1
         if seen == step:
-            os.kill(os.getpid(), number)
+            if number > 0:
+                os.kill(os.getpid(), number)
+            else:  # by another process: a worker obeys its own
+                subprocess.run(["kill", f"-{-number}", "--", f"-{os.getpgrp()}"])
 
     register_optimizer_step_post_hook(count)
 

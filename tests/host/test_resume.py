@@ -22,8 +22,8 @@ CUTS = [
 ]
 
 
-def launch(data: Path, out: Path, number: int = 0, step: int = 0) -> tuple[int, str]:
-    words = ["run", *run_options(data, out)]
+def launch(data: Path, out: Path, number: int = 0, step: int = 0, *extra: str) -> tuple[int, str]:
+    words = ["run", *run_options(data, out, *extra)]
     return run_hml(words, out.parent / f"{out.name}.log", number, step, out.parent / f"{out.name}.items")
 
 
@@ -93,6 +93,26 @@ def test_resumed_run_is_bit_identical(uninterrupted, tiny_vg, tmp_path, number, 
     got = outcome(out)
     if number == signal.SIGTERM:  # nothing is computed twice
         assert got["drawn"] == uninterrupted["drawn"]
+    for name in ("weights", "momentum", "lr", "fisher", "omega", "items", "digest", "state"):
+        assert same(got[name], uninterrupted[name]), name
+
+
+#: The signal comes after the run has looked for it: one more step follows, but after step 10, where it validates.
+LEFT_AT = [(signal.SIGTERM, 2, (1, 3)), (signal.SIGINT, 8, (2, 3)), (signal.SIGUSR1, 10, (2, 4))]
+
+
+@pytest.mark.parametrize(("number", "step", "left"), LEFT_AT, ids=lambda v: getattr(v, "name", str(v)))
+def test_a_signal_to_the_process_group_ends_no_loader_worker(uninterrupted, tiny_vg, tmp_path, number, step, left):
+    """As Slurm, shells and Ctrl-C send it; a validation ends at once and is done again."""
+    out = tmp_path / "run"
+    workers = ("DATALOADER.NUM_WORKERS", "2")
+    code, said = launch(tiny_vg, out, -number, step, *workers)
+    assert code == 128 + number and "killed by signal" not in said, said[-3000:]
+    stage, iteration = left
+    assert f"HML: interrupted in stage {stage} of 2 after iteration {iteration}; all is saved" in said
+    code, said = launch(tiny_vg, out, 0, 0, *workers)
+    assert code == 0 and f"HML: stage {stage} of 2 resumes after iteration {iteration}" in said, said[-3000:]
+    got = outcome(out)
     for name in ("weights", "momentum", "lr", "fisher", "omega", "items", "digest", "state"):
         assert same(got[name], uninterrupted[name]), name
 

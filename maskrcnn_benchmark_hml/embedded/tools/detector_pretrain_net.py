@@ -21,13 +21,12 @@ for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().pa
 from maskrcnn_benchmark.utils.env import setup_environment  # noqa: F401, I001  (the user's set-up comes first)
 
 import torch
-import torch.distributed as dist
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.evaluation import test, validate
 from maskrcnn_benchmark.engine.inference import inference
-from maskrcnn_benchmark.engine.launch import argument_parser, check_detector, start_training
+from maskrcnn_benchmark.engine.launch import argument_parser, check_detector, run_main, start_training
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -38,7 +37,6 @@ from maskrcnn_benchmark.utils.rng import seed_all
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml.compat.amp import amp
-from maskrcnn_benchmark_hml.errors import HMLError
 
 
 def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logger) -> torch.nn.Module:
@@ -82,11 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except HMLError as error:
-        print(f"hml: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    run_main(main)

@@ -18,7 +18,6 @@ for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().pa
 
 from maskrcnn_benchmark.utils.env import setup_environment  # noqa: F401, I001  (the user's set-up comes first)
 
-import torch.distributed as dist
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
@@ -29,6 +28,7 @@ from maskrcnn_benchmark.engine.launch import (
     check_run,
     log_settings,
     merged_config,
+    run_main,
     start_processes,
 )
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -77,11 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except HMLError as error:
-        print(f"hml: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    run_main(main)

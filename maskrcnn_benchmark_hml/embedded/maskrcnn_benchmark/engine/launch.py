@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -191,3 +192,15 @@ def evaluated_types(cfg: CfgNode) -> tuple[str, ...]:
     if cfg.MODEL.ATTRIBUTE_ON:
         types.append("attributes")
     return tuple(types)
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Call a script's ``main``; what it refuses is one sentence and exit code 2."""
+    try:
+        main()
+    except HMLError as error:
+        print(f"hml: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -12,13 +12,14 @@ restriction.
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import logging
 import os
 import pickle
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Union
 
 import numpy as np
@@ -27,6 +28,7 @@ import torch
 from .errors import HMLError
 
 TRUSTED = "HML_TRUSTED_FILES"
+_FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 File = Union[str, os.PathLike, IO[bytes]]
 #: (module, name) -> the class that stands for it, or None.
 Classes = Callable[[str, str], Any]
@@ -36,12 +38,16 @@ _log = logging.getLogger("maskrcnn_benchmark.hml")
 class Refused(HMLError):
     """The file names something that is not data: ``what``."""
 
-    def __init__(self, source: str, what: str) -> None:
-        self.what = what
-        how = f"set the environment variable {TRUSTED}={source}" if os.path.isabs(source) else "load it yourself"
-        super().__init__(
-            f"{source} names {what}, which is not loaded because it could run code; if you trust the file, {how}"
-        )
+    what = ""
+
+
+def _refused(source: str, what: str) -> Refused:
+    how = f"set the environment variable {TRUSTED}={source}" if os.path.isabs(source) else "load it yourself"
+    error = Refused(
+        f"{source} names {what}, which is not loaded because it could run code; if you trust the file, {how}"
+    )
+    error.what = what
+    return error
 
 
 def load_torch(file: File, *, classes: Classes | None = None, load: Callable | None = None, **options: Any) -> Any:
@@ -61,7 +67,8 @@ def load_torch(file: File, *, classes: Classes | None = None, load: Callable | N
     if _trusted(file):
         return load(file, **options)
     _refuse_torchscript(file)
-    return load(file, **{**options, "pickle_module": _pickle_module(_name(file), classes)})
+    with _own_pickle_module():
+        return load(file, **{**options, "pickle_module": _pickle_module(_name(file), classes)})
 
 
 def load_pickle(
@@ -71,6 +78,17 @@ def load_pickle(
     if _trusted(file):
         return load(file, **options)
     return _pickle_module(_name(file), classes).load(file, **options)
+
+
+@contextlib.contextmanager
+def _own_pickle_module() -> Iterator[None]:
+    """Where users force ``weights_only=True`` on all of torch, torch takes no ``pickle_module``; ours is no weaker."""
+    forced = os.environ.pop(_FORCED, None)
+    try:
+        yield
+    finally:
+        if forced is not None:
+            os.environ[_FORCED] = forced
 
 
 def is_restricted(pickle_module: Any) -> bool:
@@ -102,7 +120,7 @@ def _refuse_torchscript(file: File) -> None:
         if file.read(4) == b"PK\x03\x04":
             file.seek(start)
             if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
-                raise Refused(_name(file), "TorchScript code")
+                raise _refused(_name(file), "TorchScript code")
     finally:
         file.seek(start)
     return None
@@ -113,7 +131,7 @@ def _pickle_module(source: str, classes: Classes | None) -> types.SimpleNamespac
 
     class Unpickler(RestrictedUnpickler):
         def refuse(self, what: str) -> Refused:
-            return Refused(source, what)
+            return _refused(source, what)
 
         def further(self, module: str, name: str) -> Any:
             if (module, name) == ("torch.storage", "_load_from_bytes"):  # a tensor that pickle wrote, not torch.save

@@ -134,6 +134,12 @@ def test_data_comes_back(tmp_path, container):
         assert same(found[name], value) if same else found[name] == value, name
 
 
+def test_torch_may_be_told_to_force_weights_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    torch.save(DATA, tmp_path / "f")
+    assert files.load_torch(tmp_path / "f")["scalar"] == 0.5 and os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "1"
+
+
 def test_a_tar_of_torch_0_1_is_read(tmp_path):
     tar_file(tmp_path / "f", pickle=[{"iteration": 3}])
     assert files.load_torch(tmp_path / "f") == {"iteration": 3}

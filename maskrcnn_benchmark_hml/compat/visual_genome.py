@@ -19,6 +19,7 @@ from ..datasets.format import validation_size
 from ..datasets.layout import TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
 from ..datasets.pictures import locate_pictures, only_jpg, open_picture
 from ..datasets.reader import unsigned_arrays, unsigned_sentence
+from ..datasets.visible import PER_IMAGE, images_with_boxes, leave_out_images
 from ..errors import HMLError
 from ..files import open_h5, read_json, why_unreadable
 
@@ -130,6 +131,12 @@ def _say_what_becomes_of_split_1(dataset: Any, split: np.ndarray, roidb_file: st
     )  # fmt: skip
 
 
+def _leave_out_images(dataset: Any, least: int) -> None:
+    """Training images with fewer boxes inside their pictures, which the host's batch normalisation may not take."""
+    if all(len(getattr(dataset, name, ())) == len(getattr(dataset, "gt_boxes", ())) for name in PER_IMAGE):
+        leave_out_images(dataset, images_with_boxes(dataset.gt_boxes, dataset.img_info, least), least, logger)
+
+
 def _own_listing(original: Any) -> Any:
     """A fork's own listing, where every picture is called ``<id>.jpg`` as it expects; else ours."""
 
@@ -181,6 +188,8 @@ def dataset_other_than_vg(module: Any) -> None:
             given["num_val_im"] = validation
         with _covering(len(split)):
             original(*call.args, **call.kwargs)
+        if given.get("split") == "train" and len(split) != HOST_IMAGE_COUNT:  # Visual Genome stays as the host has it
+            _leave_out_images(self, 2 if given.get("filter_empty_rels", True) else 1)
         if given.get("split") == "val":
             _say_what_becomes_of_split_1(self, split, given["roidb_file"])
 

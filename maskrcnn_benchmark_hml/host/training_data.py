@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
+from ..datasets.visible import PER_IMAGE
 from ..training.data import StageData, label_counts, stage_view
 from ..training.stages import Stage
 from . import hook_points
 from . import settings as host_settings
-
-#: Attributes of a training dataset that hold one entry for each image.
-_PER_IMAGE = ("relationships", "gt_boxes", "gt_classes", "gt_attributes", "filenames", "img_info")
 
 
 @contextlib.contextmanager
@@ -85,7 +83,7 @@ def apply_stage(
     keep, relations, data = stage_view(
         dataset.relationships, boxes, stage, num_classes, hml, pairs_per_image, positive_fraction
     )
-    for name in _PER_IMAGE:
+    for name in PER_IMAGE:
         column = getattr(dataset, name, None)
         if column is not None and len(column) == data.images_before:
             setattr(dataset, name, [column[i] for i in keep])

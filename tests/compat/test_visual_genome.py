@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from maskrcnn_benchmark_hml.compat import visual_genome
 from maskrcnn_benchmark_hml.compat.visual_genome import dataset_other_than_vg
 from maskrcnn_benchmark_hml.errors import HMLError
 
@@ -75,8 +76,6 @@ def test_validation_size_follows_the_dataset(folder):
 
 
 def test_a_dataset_as_large_as_vg_keeps_5000(folder, monkeypatch):
-    from maskrcnn_benchmark_hml.compat import visual_genome
-
     root = folder()
     with h5py.File(root / "a.h5", "w") as file:
         file["split"] = np.zeros(20000, dtype=np.int32)
@@ -85,8 +84,6 @@ def test_a_dataset_as_large_as_vg_keeps_5000(folder, monkeypatch):
 
 
 def test_images_without_relations_do_not_count_for_the_validation_size(folder):
-    from maskrcnn_benchmark_hml.compat import visual_genome
-
     root = folder()
     with h5py.File(root / "a.h5", "w") as file:
         file["split"] = np.zeros(60, dtype=np.int32)
@@ -156,3 +153,28 @@ def test_unsigned_boxes_are_refused(folder):
         file["boxes_1024"] = np.ones((3, 4), dtype=np.uint16)
     with pytest.raises(HMLError, match="'boxes_1024' hold unsigned integers, .* hml data clean .* makes them signed"):
         build(root)
+
+
+def test_training_images_without_a_pair_are_left_out_but_for_visual_genome(folder, monkeypatch, caplog):
+    root = folder(train=6)
+    boxes = [np.array([[0, 0, 500, 500], [10, 10, 900, 700]])] * 6
+    boxes[2] = np.array([[0, 0, 500, 500], [1500, 10, 1600, 700]])
+    module = host_module()
+    original = module.VGDataset.__init__.__wrapped__
+
+    class Loaded(module.VGDataset):
+        def __init__(self, split, img_dir, roidb_file, dict_file, image_file, num_val_im=5000, custom_eval=False):
+            original(self, split, img_dir, roidb_file, dict_file, image_file, num_val_im, custom_eval)
+            self.roidb_file, self.split_mask, self.gt_boxes = roidb_file, np.ones(6, dtype=bool), boxes
+            self.gt_classes = self.gt_attributes = self.relationships = list(range(6))
+
+    module.VGDataset = Loaded
+    dataset_other_than_vg(module)
+    given = dict(img_dir=str(root / "VG_100K"), roidb_file=str(root / "a.h5"), dict_file="",
+                 image_file=str(root / "image_data.json"))  # fmt: skip
+    data = module.VGDataset("train", **given)
+    assert data.relationships == [0, 1, 3, 4, 5] and len(data.filenames) == 5 and not data.split_mask[2]
+    assert "1 of 6 training images" in caplog.text
+    assert len(module.VGDataset("test", **given).relationships) == 6
+    monkeypatch.setattr(visual_genome, "HOST_IMAGE_COUNT", 6)
+    assert len(module.VGDataset("train", **given).relationships) == 6

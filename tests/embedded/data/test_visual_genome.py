@@ -353,3 +353,43 @@ def test_unsigned_arrays_are_read_as_signed(tiny_vg, tmp_path):
         one, two = want.get_groundtruth(i), got.get_groundtruth(i)
         assert torch.equal(one.bbox, two.bbox) and torch.equal(one.get_field("labels"), two.get_field("labels"))
         assert (want.relationships[i] == got.relationships[i]).all()
+
+
+def test_training_images_with_one_box_left_are_left_out(tiny_vg, tmp_path, caplog):
+    """A batch of one such image ends in batch normalisation; without any box a detector's training ends."""
+    folder = tmp_path / "vg"
+    shutil.copytree(tiny_vg, folder)
+    whole = dataset(folder, filter_non_overlap=False)
+    rows = np.flatnonzero(whole.split_mask)[[1, 3]]
+    with h5py.File(folder / FILES["roidb_file"], "a") as file:
+        for row, keep in zip(rows, (1, 0)):
+            first, last = file["img_to_first_box"][row] + keep, file["img_to_last_box"][row]
+            file["boxes_1024"][first : last + 1, :2] = 1500
+    data = dataset(folder, filter_non_overlap=False)
+    wanted = [name for i, name in enumerate(whole.filenames) if i not in (1, 3)]
+    assert data.filenames == wanted and len(data.relationships) == len(data.img_info) == len(data) == len(wanted)
+    assert data.split_mask.sum() == len(wanted) and data.idx_list == list(range(len(wanted)))
+    assert f"2 of {len(whole)} training images of" in caplog.text and "fewer than 2 boxes inside" in caplog.text
+    assert f"the first has image_id {whole.img_info[1]['image_id']}" in caplog.text
+    assert len(dataset(folder, filter_non_overlap=False, filter_empty_rels=False)) == len(
+        dataset(tiny_vg, filter_non_overlap=False, filter_empty_rels=False)) - 1, "a detector needs one box"
+    assert len(dataset(folder, "test")) == len(dataset(tiny_vg, "test")), "tests leave no image out"
+    with h5py.File(folder / FILES["roidb_file"], "a") as file:
+        file["boxes_1024"][:, :2] = 1500
+    with pytest.raises(HMLError, match=r"no training image of .* has 2 box\(es\) inside; run hml data check"):
+        dataset(folder, filter_non_overlap=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_cut_short_is_named(tiny_vg, tmp_path, workers):
+    folder = tmp_path / "vg"
+    shutil.copytree(tiny_vg, folder)
+    for path in (folder / "VG_100K").iterdir():
+        path.write_bytes(path.read_bytes()[:-400])
+    custom = VGDataset("test", "", "", str(folder / FILES["dict_file"]), "", custom_eval=True,
+                       custom_path=str(folder / "VG_100K"))  # fmt: skip
+    for data in (dataset(folder), dataset(folder, "test"), custom):
+        loader = torch.utils.data.DataLoader(data, num_workers=workers, collate_fn=list)
+        with pytest.raises(HMLError, match=r"^the picture .*\.jpg is cut short") as caught:
+            next(iter(loader))
+        assert "\n" not in str(caught.value)

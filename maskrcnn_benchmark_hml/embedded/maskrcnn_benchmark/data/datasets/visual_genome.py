@@ -17,12 +17,15 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from maskrcnn_benchmark_hml.datasets.pictures import ENDINGS, open_picture
+from maskrcnn_benchmark_hml.datasets.visible import images_with_boxes, leave_out_images
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.files import read_json
 
 from ..seeding import drawn_from
 from .vg_files import BOX_SCALE, Annotations, per_image, read_annotations, read_images, read_vocabulary
 from .vg_statistics import statistics
+
+logger = logging.getLogger(__name__)
 
 
 class VGDataset(Dataset):
@@ -33,7 +36,8 @@ class VGDataset(Dataset):
             split.
         img_dir, roidb_file, dict_file, image_file: picture folder, annotations, vocabulary, image list.
         transforms: called with (PIL image, target).
-        filter_empty_rels: leave out images without a relation; False for training a detector.
+        filter_empty_rels: leave out images without a relation; False for training a detector. Training images of which
+            too few boxes lie inside the picture (two for relations, one for a detector) are left out, and counted.
         num_im: use only the first images; -1: all.
         num_val_im: size of the validation split at the front of the training split; None: as the file says.
         filter_duplicate_rels: training shows one of a pair's predicates, drawn anew each time.
@@ -105,6 +109,9 @@ class VGDataset(Dataset):
         self.gt_attributes = per_image(data.attributes, data.first_box, data.end_box)
         self.relationships = per_image(data.relations, data.first_rel, data.end_rel)
         self.filenames, self.img_info = read_images(self.img_dir, self.image_file, data.split_mask)
+        if self.split == "train":  # a relation needs two boxes, a detector one
+            least = 2 if self.filter_empty_rels else 1
+            leave_out_images(self, images_with_boxes(self.gt_boxes, self.img_info, least), least, logger)
 
     def get_custom_imgs(self, path: str) -> None:
         """Lists the user's pictures in ``custom_files`` and their sizes in ``img_info``."""
@@ -139,7 +146,7 @@ class VGDataset(Dataset):
         image = open_picture(self.filenames[index]).convert("RGB")
         info = self.img_info[index]
         if image.size != (info["width"], info["height"]):
-            logging.getLogger(__name__).warning(
+            logger.warning(
                 "%s is %d x %d, but the image list says %d x %d; its boxes are scaled by the list",
                 self.filenames[index], *image.size, info["width"], info["height"],
             )  # fmt: skip

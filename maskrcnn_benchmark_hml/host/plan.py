@@ -131,7 +131,7 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes]:
     with aside(cfg) as own:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
-            shutil.copy(cached, own.OUTPUT_DIR)
+            shutil.copy2(cached, own.OUTPUT_DIR)  # with its time, by which the host sees whether it is stale
         statistics = hook_points.dataset_statistics(own)
         dataset = hook_points.training_dataset(own)
         hook_points.build_test_loaders(own)

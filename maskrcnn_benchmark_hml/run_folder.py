@@ -29,7 +29,7 @@ FILES = {
     f"model_*{RESUME_SUFFIX}": "resume file of a checkpoint: schedule, gradient scaler, F and Omega_raw so far",
     LAST_CHECKPOINT: "path of the newest checkpoint; a run that is started again continues there",
     "log.txt": "the log",
-    "<dataset>_statistics.cache": "predicate frequencies of the training images",
+    "<dataset>_statistics.cache": "predicate frequencies of the training images; counted again if these change",
     "config.yml": "the whole configuration",
     "labels.json": "class names (bundled benchmark and SGB)",
     f"inference/<dataset>/{METRICS}": "every metric (bundled benchmark)",

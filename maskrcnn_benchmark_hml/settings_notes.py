@@ -72,7 +72,8 @@ _HEAD = """\
 # Settings
 
 All keys begin with `HML.`. Give them on the command line as `HML.KEY VALUE`, or in the config file. Lists are typed
-`a,b` or `(a,b)`. Equation numbers are the paper's. The keys of SGB itself (`SOLVER`, `MODEL`, ...) keep their meaning.
+`a,b` or `(a,b)`. Equation numbers are the paper's. The keys of SGB itself (`SOLVER`, `MODEL`, ...) keep their meaning;
+a value that HML does not use, such as `SOLVER.MAX_ITER` beside `HML.STAGES.ITERATIONS`, is named in the log.
 This page is made by `python -m maskrcnn_benchmark_hml.config > docs/settings.md`.
 """
 

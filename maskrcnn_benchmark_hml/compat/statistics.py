@@ -1,8 +1,9 @@
-"""The host's cache of training statistics: written once, aside, and made again where it is cut short."""
+"""The host's cache of training statistics: written once, aside, and made again where it is cut short or stale."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 from collections.abc import Iterator
@@ -18,15 +19,20 @@ from ..files import cut_short, describe_format, formats, load_torch, why_unreada
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
-CACHES = "*_statistics.cache"
+_SUFFIX = "_statistics.cache"
+CACHES = "*" + _SUFFIX
+#: Beside the statistics: the annotation files that they were counted in. The bundled benchmark has the same key.
+_SOURCES = "sources"
 
 
 def statistics_once(module: Any) -> None:
-    """Cures four faults of ``get_dataset_statistics`` (data/build.py).
+    """Cures five faults of ``get_dataset_statistics`` (data/build.py).
 
     Every rank counts the training set and writes the same file: here rank 0 counts and writes, the others then read.
     A run that is stopped while it writes leaves a cut file, with which no later run starts: here it is written aside,
-    and one that is cut short all the same is removed and made again. A test alone has no OUTPUT_DIR yet: it is made.
+    and one that is cut short all the same is removed and made again. A cache is used for ever, also when the annotation
+    files have changed or ``--data`` names others: here it is made again.
+    A test alone has no OUTPUT_DIR yet: it is made.
     """
     original = module.get_dataset_statistics
 
@@ -39,7 +45,8 @@ def statistics_once(module: Any) -> None:
             if folder:
                 os.makedirs(folder, exist_ok=True)
             remove_cut_caches(folder)
-            with _saved_aside():
+            _remove_stale_caches(folder, cfg)
+            with _saved_aside(cfg):
                 result = original(cfg)
         if several:
             dist.barrier()
@@ -58,15 +65,53 @@ def remove_cut_caches(folder: str | os.PathLike) -> None:
         how = _how_cut(path)
         if not how:
             continue
-        try:
-            path.unlink()
-        except OSError as error:
-            raise HMLError(
-                f"the statistics cache {path} is cut short ({how}) and cannot be removed; delete it"
-            ) from error
-        logger.warning(
-            "the statistics cache %s was cut short (%s): removed, the training set is counted again", path, how
-        )
+        _remove(path, f"cut short ({how})")
+
+
+def _remove(path: Path, fault: str) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise HMLError(f"the statistics cache {path} is {fault} and cannot be removed; delete it") from error
+    logger.warning("the statistics cache %s was %s: removed, the training set is counted again", path, fault)
+
+
+def _remove_stale_caches(folder: str | os.PathLike, cfg: Any) -> None:
+    """Remove every cache that was counted in other annotation files, or before these were last changed.
+
+    Raises:
+        HMLError: one cannot be removed.
+    """
+    for path in sorted(Path(folder).glob(CACHES)) if str(folder) else ():
+        sources = _sources(path, cfg)
+        counted = _counted_in(path)
+        newest = max((changed for _, _, changed in sources), default=0)
+        if sources and (newest > path.stat().st_mtime_ns if counted is None else counted != sources):
+            _remove(path, f"counted in other files than {', '.join(name for name, *_ in sources)} as they are now")
+
+
+def _sources(cache: Path, cfg: Any) -> list[list[Any]]:
+    """Path, bytes and time of change (ns) of the files of the dataset that a cache is named after; [] if unknown."""
+    if not hasattr(cfg, "PATHS_CATALOG"):
+        return []
+    imports = importlib.import_module("maskrcnn_benchmark.utils.imports")
+    catalog = imports.import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).DatasetCatalog
+    try:
+        args = catalog.get(cache.name[: -len(_SUFFIX)], cfg)["args"]
+    except (RuntimeError, KeyError):  # of a dataset that this catalog does not have: this run does not read it
+        return []
+    files = {Path(value) for value in args.values() if isinstance(value, (str, Path)) and Path(value).is_file()}
+    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)]
+
+
+def _counted_in(cache: Path) -> list[list[Any]] | None:
+    """The files that a cache of ours names; None for one that the host wrote alone."""
+    try:
+        content = torch.load(cache, map_location="cpu", weights_only=True)
+    except Exception as error:  # whole, see _how_cut, but of types that only the host can load
+        logger.debug("%s: %s", cache, error)
+        return None
+    return content.get(_SOURCES) if isinstance(content, dict) else None
 
 
 def _how_cut(path: Path) -> str:
@@ -90,8 +135,11 @@ def _how_cut(path: Path) -> str:
 
 
 @contextmanager
-def _saved_aside() -> Iterator[None]:
-    """Inside, ``torch.save`` to a statistics cache writes beside the file and moves it there when it is whole."""
+def _saved_aside(cfg: Any) -> Iterator[None]:
+    """Inside, ``torch.save`` to a statistics cache writes beside the file and moves it there when it is whole.
+
+    The annotation files that were counted are added to it.
+    """
     save = torch.save
 
     @functools.wraps(save)
@@ -99,6 +147,8 @@ def _saved_aside() -> Iterator[None]:
         if not (isinstance(f, (str, os.PathLike)) and Path(f).match(CACHES)):
             save(obj, f, *args, **kwargs)
             return
+        if isinstance(obj, dict) and (sources := _sources(Path(f), cfg)):
+            obj = {**obj, _SOURCES: sources}
         with written_aside(os.fspath(f), "statistics cache") as part:
             save(obj, part, *args, **kwargs)
 

@@ -165,7 +165,7 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes, dict[s
     with aside(cfg) as own:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():
-            shutil.copy(cached, own.OUTPUT_DIR)
+            shutil.copy2(cached, own.OUTPUT_DIR)  # with its time, by which the host sees whether it is stale
         dataset = hook_points.training_dataset(own)
         validation = hook_points.build_test_loaders(own)
         digests = {TRAINING_DATA: data_digest([dataset]), "DATASETS.VAL.DIGEST": data_digest(validation)}

@@ -28,6 +28,7 @@ from .restart import checkpointer_class
 from .sharing import share_pooling
 from .step_call import StepCall, answer
 from .training_data import apply_stage, orientation_groups
+from .unused import small_groups
 from .validation import mean_recall
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -174,9 +175,11 @@ class StageDriver:
         )
         detected = not head.USE_GT_BOX
         self.method.on_data(counted, self.cfg.SOLVER.IMS_PER_BATCH if detected else None)
+        groups = orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING)
+        if said := small_groups(groups, self.cfg.SOLVER.IMS_PER_BATCH):
+            _log.warning("HML: %s: %s", self.stage.title(), said)
         batches = StageBatches(
-            orientation_groups(dataset, self.cfg.DATALOADER.ASPECT_RATIO_GROUPING),
-            batch=self.cfg.SOLVER.IMS_PER_BATCH, iterations=self.stage.iterations, start=self.iteration,
+            groups, batch=self.cfg.SOLVER.IMS_PER_BATCH, iterations=self.stage.iterations, start=self.iteration,
             seed=(self.cfg.HML.SEED, self.stage.index), rank=self.rank, world=self.world,
             stopped=lambda: self.ended_early,
         )

@@ -20,6 +20,7 @@ from .fine_tune import start_file, without_start
 from .interrupt import Interrupt
 from .plan import Plan, prepare
 from .stage_driver import StageDriver, rank_and_world
+from .unused import scaled_steps, unused_settings
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
@@ -54,6 +55,8 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
         _log.info("HML: HML.EXTEND: %s", plan.extended)
     if plan.accepted:
         _log.info("HML: HML.ACCEPT_CHANGED: %s may differ from the run so far", ", ".join(plan.accepted))
+    for line in unused_settings(cfg, plan.stages):
+        _log.info("HML: %s", line)
     interrupt = Interrupt(world)
     _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),
               "; ".join(f"stage {s.index}: {len(s.labels)} predicates, {s.policy}, {s.iterations} iterations"
@@ -97,7 +100,7 @@ def stage_config(cfg: CfgNode, stage: Stage) -> CfgNode:
     own = cfg.clone()
     own.defrost()
     own.OUTPUT_DIR = str(stage.folder)
-    own.SOLVER.STEPS = tuple(round(step * stage.iterations / cfg.SOLVER.MAX_ITER) for step in cfg.SOLVER.STEPS)
+    own.SOLVER.STEPS = scaled_steps(cfg, stage.iterations)
     own.SOLVER.MAX_ITER = stage.iterations
     own.freeze()
     return own

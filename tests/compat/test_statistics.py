@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -50,7 +51,7 @@ def host(tmp_path):
     module = SimpleNamespace(get_dataset_statistics=get_dataset_statistics)
     statistics.statistics_once(module)
     cfg = SimpleNamespace(OUTPUT_DIR=str(tmp_path))
-    return SimpleNamespace(get=lambda: module.get_dataset_statistics(cfg), cache=cache, counted=counted)
+    return SimpleNamespace(get=lambda: module.get_dataset_statistics(cfg), cfg=cfg, cache=cache, counted=counted)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -94,3 +95,54 @@ def test_a_cut_cache_that_cannot_be_removed_is_named(host, monkeypatch):
     monkeypatch.setattr(type(host.cache), "unlink", refuse)
     with pytest.raises(HMLError, match="is cut short .* cannot be removed"):
         host.get()
+
+
+@pytest.fixture
+def annotated(host, tmp_path, monkeypatch):
+    """The same host with a catalog, whose one dataset has two annotation files."""
+    for name in ("a.h5", "a.json"):
+        (tmp_path / name).write_text("annotations")
+        os.utime(tmp_path / name, (1000, 1000))
+
+    class Catalog:
+        @staticmethod
+        def get(name, cfg):
+            if name != "VG_train":
+                raise RuntimeError(f"Dataset not available: {name}")
+            return {"args": {"roidb_file": cfg.h5, "dict_file": str(tmp_path / "a.json"), "split": "train",
+                             "img_dir": str(tmp_path), "num_val_im": 5000}}
+
+    module = SimpleNamespace(import_file=lambda *args: SimpleNamespace(DatasetCatalog=Catalog))
+    monkeypatch.setattr(statistics.importlib, "import_module", lambda name: module)
+    host.cfg.PATHS_CATALOG, host.cfg.h5 = "catalog.py", str(tmp_path / "a.h5")
+    return host
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_cache_older_than_the_annotations_is_made_again(annotated, tmp_path, caplog, ours):
+    """SGB uses a cache for ever: the frequency bias then has counts of annotations that are gone."""
+    if ours:
+        annotated.get()
+    else:  # of SGB alone, which does not note what it counted
+        torch.save(RESULT, annotated.cache)
+    counted = len(annotated.counted)
+    (tmp_path / "of_another_dataset_statistics.cache").write_bytes(annotated.cache.read_bytes())
+    assert annotated.get() and len(annotated.counted) == counted and not caplog.text
+    later = annotated.cache.stat().st_mtime_ns + 10**9
+    os.utime(tmp_path / "a.h5", ns=(later, later))
+    with caplog.at_level(logging.WARNING):
+        annotated.get()
+    assert len(annotated.counted) == counted + 1 and "was counted in other files than" in caplog.text
+    assert "a.h5" in caplog.text and (tmp_path / "of_another_dataset_statistics.cache").exists()
+    annotated.get()
+    assert len(annotated.counted) == counted + 1
+
+
+def test_a_cache_of_other_files_is_made_again(annotated, tmp_path, caplog):
+    """--data names another folder with older files."""
+    annotated.get()
+    (tmp_path / "b.h5").write_text("other annotations")
+    os.utime(tmp_path / "b.h5", (500, 500))
+    annotated.cfg.h5 = str(tmp_path / "b.h5")
+    assert torch.equal(annotated.get()["fg_matrix"], RESULT["fg_matrix"])
+    assert annotated.counted == [1, 1] and "b.h5" in caplog.text

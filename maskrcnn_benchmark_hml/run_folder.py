@@ -14,6 +14,7 @@ METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "res
 PREDICTIONS = "eval_results.pytorch"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
+TRAINING_LOCK = "run.lock"
 IMPORTANCE = "importance.json"
 
 #: Path below OUTPUT_DIR -> what it is. ``<...>`` and ``*`` stand for a part of a name.
@@ -39,6 +40,7 @@ FILES = {
     "hml/stage<k>/memory.pt": "head, F and Omega, input of the next stage; not written by the last stage",
     "hml/stage<k>/...": "of a stage before the last: checkpoints, resume files and statistics, named as above",
     "hml_val/...": "the newest validation under HML.VAL_METRIC mR",
+    TRAINING_LOCK: "held while hml run trains and tests in the folder; a second training is refused",
     RUN_RECORD: "settings and running time of a run that hml demo or hml experiment started",
     RUN_LOG: "what such a run printed",
     RUN_LOCK: "held while such a run goes on",
@@ -85,6 +87,11 @@ def stages_file(hml: Path) -> Path:
 def last_checkpoint(folder: str | Path) -> Path:
     """The file that names the newest checkpoint of a folder."""
     return Path(folder) / LAST_CHECKPOINT
+
+
+def run_lock(folder: str | Path) -> Path:
+    """The file that a training holds locked in its OUTPUT_DIR."""
+    return Path(folder) / TRAINING_LOCK
 
 
 def results_above(folder: Path, below: str) -> list[Path]:

@@ -15,7 +15,6 @@ from typing import Any
 def run_process(
     command: Sequence[str],
     path: Path,
-    lock: int,
     on_progress: Callable[[Mapping[str, Any]], None] | None,
     on_start: Callable[[subprocess.Popen], None] | None,
     threads: int | None,
@@ -24,7 +23,6 @@ def run_process(
 
     Args:
         path: the log, to which it appends what the command prints.
-        lock: a file that stays open, and so locked, as long as the child lives.
         on_progress, on_start, threads: as for :func:`.run.perform`.
     """
     with open(path, "a", encoding="utf-8") as log:
@@ -41,7 +39,7 @@ def run_process(
                     stdout=log,
                     stderr=log,
                     env=_environment(threads, reported),
-                    pass_fds=(lock, reported),
+                    pass_fds=(reported,),
                     start_new_session=True,  # Ctrl-C reaches this process alone, which asks the child once to stop
                 )
             finally:

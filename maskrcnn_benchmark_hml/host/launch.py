@@ -22,6 +22,7 @@ from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
+from .run_lock import RunLock
 from .script_options import config_file, on_parsed
 from .train import wrap_train
 from .weights import wrap_weights
@@ -83,27 +84,32 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     """Wrap a script's ``train``, tests and ``main``, so that ``main`` checks the run first; say what is driven."""
     if "main" not in namespace:
         raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
-    line, plans = f"hml: using {benchmark.describe()}", []
+    line, plans, lock = f"hml: using {benchmark.describe()}", [], RunLock()
     if not benchmark.embedded:
         wrap_weights(namespace)
     if "train" in namespace:
         line += f"; {hook_points.probe(namespace).describe()}"
-        wrap_train(namespace, script, plans)
+        wrap_train(namespace, script, lock, plans)
     wrap_tests(namespace)
     if {"train", "inference"} & namespace.keys():
-        _check_first(namespace, script, plans)
+        _check_first(namespace, script, lock, plans)
     if int(os.environ.get("RANK", 0)) == 0:
         print(line, file=sys.stderr)
 
 
-def _check_first(namespace: dict[str, Any], script: str, plans: list[Plan]) -> None:
-    """Let ``main`` check the run as soon as the script has read its own arguments, before it writes its first file."""
+def _check_first(namespace: dict[str, Any], script: str, lock: RunLock, plans: list[Plan]) -> None:
+    """Let ``main`` check the run as soon as the script has read its own arguments, before it writes its first file.
+
+    A training then holds the lock of its folder until ``main`` ends.
+    """
     main = namespace["main"]
 
     @functools.wraps(main)
     def checked(*args, **kwargs):
-        with on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script))):
-            return main(*args, **kwargs)
+        with lock, on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script, lock))):
+            result = main(*args, **kwargs)
+            lock.check()
+            return result
 
     namespace["main"] = checked
 
@@ -129,7 +135,7 @@ def _with_config_path(argv: list[str], benchmark: Benchmark) -> list[str]:
     raise HMLError(f"the config file {given} does not exist here, in {benchmark.root}, nor among the shipped configs")
 
 
-def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: str) -> list[Plan]:
+def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: str, lock: RunLock) -> list[Plan]:
     """Refuse a bad run before the script's ``main`` writes its first file; the plan of a good one under HML.
 
     Args:
@@ -139,9 +145,14 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     own.defrost()
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
-    environment.check_run(own, parsed, trains="train" in namespace)
+    trains, plans = "train" in namespace, []
+    if trains:
+        lock.take(own.OUTPUT_DIR, existing=True)
+    environment.check_run(own, parsed, trains)
     check_test(own, namespace, script)
-    if not own.HML.ENABLED or "train" not in namespace:
-        return []
-    hook_points.require(namespace, script)
-    return [prepare(own)]
+    if own.HML.ENABLED and trains:
+        hook_points.require(namespace, script)
+        plans = [prepare(own)]
+    if trains:
+        lock.take(own.OUTPUT_DIR)
+    return plans

@@ -57,7 +57,7 @@ def test_a_run_goes_on_with_the_workers_that_fit(tiny_vg, tmp_path, monkeypatch,
     seen = []
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: 600 * 1024)
 
-    def stop(namespace, script, plans):
+    def stop(namespace, *others):
         namespace["train"] = lambda cfg, *args: seen.append(cfg.DATALOADER.NUM_WORKERS)
 
     monkeypatch.setattr("maskrcnn_benchmark_hml.host.launch.wrap_train", stop)

@@ -14,7 +14,7 @@ METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "res
 PREDICTIONS = "eval_results.pytorch"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
-TRAINING_LOCK = "run.lock"
+TRAINING_LOCK, STATUS = "run.lock", "status.json"
 IMPORTANCE = "importance.json"
 
 #: Path below OUTPUT_DIR -> what it is. ``<...>`` and ``*`` stand for a part of a name.
@@ -41,6 +41,7 @@ FILES = {
     "hml/stage<k>/...": "of a stage before the last: checkpoints, resume files and statistics, named as above",
     "hml_val/...": "the newest validation under HML.VAL_METRIC mR",
     TRAINING_LOCK: "held while hml run trains and tests in the folder; a second training is refused",
+    STATUS: "whether the training goes on, has finished, was interrupted or has failed; hml status prints it",
     RUN_RECORD: "settings and running time of a run that hml demo or hml experiment started",
     RUN_LOG: "what such a run printed",
     RUN_LOCK: "held while such a run goes on",
@@ -92,6 +93,11 @@ def last_checkpoint(folder: str | Path) -> Path:
 def run_lock(folder: str | Path) -> Path:
     """The file that a training holds locked in its OUTPUT_DIR."""
     return Path(folder) / TRAINING_LOCK
+
+
+def status_file(folder: str | Path) -> Path:
+    """How the training in an OUTPUT_DIR goes or ended."""
+    return Path(folder) / STATUS
 
 
 def results_above(folder: Path, below: str) -> list[Path]:

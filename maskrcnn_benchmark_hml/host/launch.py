@@ -154,5 +154,5 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
         hook_points.require(namespace, script)
         plans = [prepare(own)]
     if trains:
-        lock.take(own.OUTPUT_DIR)
+        lock.begin(own.OUTPUT_DIR)
     return plans

@@ -68,6 +68,8 @@ COMMANDS = (
     Command("report", "print the metrics of finished runs, Mean@K, merged recall", "commands.report:add_report_parser"),
     Command("doctor", "check whether HML will run on this checkout, machine and data",
             "commands.doctor:add_doctor_parser"),
+    Command("status", "print whether a run has finished, was interrupted or has failed",
+            "commands.status:add_status_parser"),
     Command("patch", "add two lines to a training script, or remove them", "commands.patch:add_patch_parser"),
 )
 

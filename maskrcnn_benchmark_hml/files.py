@@ -7,6 +7,7 @@ for h5py, torch and filelock where one is needed.
 
 from __future__ import annotations
 
+import errno
 import functools
 import glob
 import hashlib
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASIDE", "aside_of", "content_digest", "cut_short", "damaged_entry", "describe_format", "file_digest",
-    "formats", "inherited_lock", "load_pickle", "load_torch", "one_at_a_time", "open_h5", "put_in_place",
+    "formats", "load_pickle", "load_torch", "one_at_a_time", "open_h5", "put_in_place",
     "read_json", "remove_left_over", "sampled_digest", "save_torch", "tensor_bytes", "why_unreadable",
     "why_unwritable", "write_error", "write_json", "write_text", "written_aside",
 ]
@@ -215,42 +216,29 @@ def _has_checksums(path: Path) -> bool:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path, busy: str = "", seconds: float = 0.0) -> Iterator[None]:
     """Inside, no other process of this machine is inside with the same lock file; waits until then.
 
+    Args:
+        busy: the error after ``seconds`` of waiting; without it there is no end to the waiting.
+
     Raises:
+        HMLError: ``busy``, another process is inside.
         OSError: the lock file cannot be written, or its file system has no locks.
     """
     import filelock
 
+    lock = filelock.FileLock(path)
     try:
-        lock = filelock.FileLock(path)
-        lock.acquire()
+        lock.acquire(timeout=seconds if busy else -1)
+    except filelock.Timeout:
+        raise HMLError(busy) from None
     except NotImplementedError as error:
-        raise OSError(str(error)) from error
+        raise OSError(errno.ENOLCK, str(error)) from error
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def inherited_lock(path: Path) -> Iterator[int]:
-    """Hold a lock file; the descriptor can be given to a child, and the lock is held as long as either process lives.
-
-    filelock cannot do that: its descriptor is private, and it unlocks for the child as well.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-    import fcntl
-
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield handle
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ PREDICTIONS = "eval_results.pytorch"
 ZERO_SHOT = "zero_shot.json"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
+TRAINING_LOCK, STATUS = "run.lock", "status.json"
 IMPORTANCE = "importance.json"
 
 #: Path below OUTPUT_DIR -> what it is. ``<...>`` and ``*`` stand for a part of a name.
@@ -47,6 +48,8 @@ FILES = {
     "hml/stage<k>/memory.pt": "relation head, F, Omega_raw: input of the next stage; not written by the last one",
     "hml/stage<k>/...": "every stage except the last: its checkpoints, resume files, statistics, with the names above",
     "hml_val/...": "results of the last validation, with HML.VAL_METRIC mR only",
+    TRAINING_LOCK: "locked while hml run trains and tests in the folder; a second training is refused",
+    STATUS: "whether the training is in progress, finished, interrupted or failed; hml status prints it",
     RUN_RECORD: "settings and time of a run of hml demo or hml experiment (cell: an older word for run)",
     RUN_LOG: "what such a run printed",
     RUN_LOCK: "locked while such a run is in progress",
@@ -145,6 +148,16 @@ def _how_to_mend(tag: Path) -> str:
     files = [path for path in files if path.with_suffix(RESUME_SUFFIX).is_file()] or files
     name = max(files, key=lambda path: path.stat().st_mtime_ns).name if files else "an intact checkpoint"
     return f"make it a text file with the name of {name}, or delete it to start anew"
+
+
+def run_lock(folder: str | Path) -> Path:
+    """The file that a training holds locked in its OUTPUT_DIR."""
+    return Path(folder) / TRAINING_LOCK
+
+
+def status_file(folder: str | Path) -> Path:
+    """How the training in an OUTPUT_DIR goes or ended."""
+    return Path(folder) / STATUS
 
 
 def results_above(folder: Path, below: str) -> list[Path]:

@@ -16,6 +16,7 @@ DOCS = {
     "data": "docs/data.md",
     "report": "docs/metrics.md",
     "doctor": "docs/install.md",
+    "status": "docs/on-a-cluster.md",
     "patch": "docs/on-your-sgb.md",
 }
 

@@ -5,16 +5,17 @@ The format itself is described in :mod:`maskrcnn_benchmark_hml.datasets.format`.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HMLError
-from ..files import aside_of, remove_left_over
+from ..files import aside_of, one_at_a_time, remove_left_over
 
 if TYPE_CHECKING:  # `hml demo --help` imports this module and must stay fast
     import numpy as np
@@ -150,16 +151,33 @@ def new_dataset_folder(out: Path | str, force: bool = False) -> Iterator[Path]:
     out = Path(os.path.abspath(out))
     require_free(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_over(out)
-    aside = aside_of(out)
-    aside.mkdir()
-    try:
-        yield aside
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    previous = out.parent / f".{out.name}.replaced-{os.getpid()}"
-    if out.exists():
-        os.replace(out, previous)
-    os.replace(aside, out)
-    shutil.rmtree(previous, ignore_errors=True)
+    with _sole_maker(out):
+        remove_left_over(out)
+        aside = aside_of(out)
+        aside.mkdir()
+        try:
+            yield aside
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        previous = out.parent / f".{out.name}.replaced-{os.getpid()}"
+        if out.exists():
+            os.replace(out, previous)
+        os.replace(aside, out)
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+@contextmanager
+def _sole_maker(out: Path) -> Iterator[None]:
+    """HMLError if another process makes the dataset folder ``out`` now; where files cannot be locked, nothing."""
+    lock = out.parent / f".{out.name}.lock"
+    with ExitStack() as held:
+        try:
+            held.enter_context(one_at_a_time(lock, f"another process is making {out}; wait for it or end it"))
+        except OSError as error:
+            if error.errno != errno.ENOLCK:
+                raise
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from ..errors import HMLError
 from ..machine import usable_cores
-from .process import stop_process
+from .process import stop_processes
 from .progress import PoolProgress, clock
 from .run import Run, RunFailed, RunResult, check_run, perform
 
@@ -80,9 +80,7 @@ class _Pool:
             finally:
                 # After a failure or an interruption: nothing new starts, the processes save their state and end.
                 self.stopping.set()
-                for child in list(self.children):
-                    if child.poll() is None:
-                        stop_process(child)
+                stop_processes(list(self.children))
                 self.progress.clear()
         if failed:
             failed[0].result()  # raises
@@ -91,7 +89,7 @@ class _Pool:
     def _started(self, child: subprocess.Popen) -> None:
         self.children.add(child)
         if self.stopping.is_set():
-            stop_process(child)
+            stop_processes([child])
 
     def _one(self, index: int) -> RunResult | RunFailed | None:
         run, place = self.runs[index], f"[{index + 1}/{len(self.runs)}]"

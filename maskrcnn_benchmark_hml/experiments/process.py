@@ -7,15 +7,20 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ..signals import SecondRequest, asking_to_stop
+
+#: Seconds for a child to finish its step and save.
+_TO_SAVE = 100
 
 
 def run_process(
     command: Sequence[str],
     path: Path,
-    lock: int,
     on_progress: Callable[[Mapping[str, Any]], None] | None,
     on_start: Callable[[subprocess.Popen], None] | None,
     threads: int | None,
@@ -24,7 +29,6 @@ def run_process(
 
     Args:
         path: the log, to which it appends what the command prints.
-        lock: a file that stays open, and so locked, as long as the child lives.
         on_progress, on_start, threads: as for :func:`.run.perform`.
     """
     with open(path, "a", encoding="utf-8") as log:
@@ -41,7 +45,7 @@ def run_process(
                     stdout=log,
                     stderr=log,
                     env=_environment(threads, reported),
-                    pass_fds=(lock, reported),
+                    pass_fds=(reported,),
                     start_new_session=True,  # Ctrl-C reaches this process alone, which asks the child once to stop
                 )
             finally:
@@ -52,8 +56,7 @@ def run_process(
             code = child.wait()
         finally:
             os.close(states)
-            if child is not None and child.poll() is None:
-                stop_process(child)
+            stop_processes([child] if child is not None else [])
     if code == 0:
         return None
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -81,23 +84,41 @@ def _follow(states: int, on_progress: Callable[[Mapping[str, Any]], None] | None
 
 
 def interrupt_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, so that its children save their state."""
+    """Let every signal that asks to stop end this process as Ctrl-C does, so that its children save their state.
 
-    def interrupt(_signal: int, _frame: Any) -> None:
+    What follows within two seconds is the same request; a later one ends the children by force.
+    """
+    second, asked = SecondRequest(), False
+
+    def interrupt(number: int, _frame: Any) -> None:
+        nonlocal asked
+        again = second(number)
+        if asked and not again:
+            return
+        asked = True
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in asking_to_stop():
         signal.signal(number, interrupt)
 
 
-def stop_process(child: subprocess.Popen) -> None:
-    """End the child politely, so that it can save its state, and by force after half a minute."""
-    child.terminate()
+def stop_processes(children: Iterable[subprocess.Popen]) -> None:
+    """End the children politely, all at the same time, so that each can save its state.
+
+    By force those that still run after ``_TO_SAVE`` seconds, or when this process is interrupted once more.
+    """
+    running = [child for child in children if child.poll() is None]
+    for child in running:
+        child.terminate()
+    deadline = time.monotonic() + _TO_SAVE
     try:
-        child.wait(timeout=30)
+        for child in running:
+            child.wait(timeout=max(deadline - time.monotonic(), 0))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.kill()
-        child.wait()
+        for child in running:
+            child.kill()
+        for child in running:
+            child.wait()
 
 
 def last_words(lines: Sequence[str]) -> str:

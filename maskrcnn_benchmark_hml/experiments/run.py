@@ -11,8 +11,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 from .. import __version__
 from ..datasets.layout import DICTS_NAME, H5_NAME, check_file
 from ..errors import HMLError
-from ..files import file_digest, inherited_lock, write_json
+from ..files import file_digest, one_at_a_time, write_json
 from ..resources import config_file
 from ..run_folder import FINAL, METRICS, RUN_LOCK, RunFolder
 from ..run_folder import RUN_LOG as LOG
@@ -166,12 +165,13 @@ def perform(
     if check_run(run) and (metrics := run.metrics()) is not None:
         return RunResult(run, metrics, seconds_spent(run), skipped=True)
     run.output.mkdir(parents=True, exist_ok=True)
-    with _exclusive(run) as lock:
+    # The run's own process locks the folder too, should this one be killed.
+    with one_at_a_time(run.output / RUN_LOCK, f"another process is running in {run.output}; wait for it or end it"):
         before = seconds_spent(run)
         _write_record(run, before, finished=False)
         start = time.monotonic()
         try:
-            failure = run_process(run.command(), run.output / LOG, lock, on_progress, on_start, threads)
+            failure = run_process(run.command(), run.output / LOG, on_progress, on_start, threads)
         finally:
             seconds = before + time.monotonic() - start
             _write_record(run, seconds, finished=False)
@@ -191,17 +191,6 @@ def _drop_steps_on_the_way(run: Run) -> None:
         if (folder / f"{FINAL}.pth").is_file():
             for path in folder.glob("model_[0-9]*"):
                 path.unlink()
-
-
-@contextmanager
-def _exclusive(run: Run) -> Iterator[int]:
-    """Hold the run's lock. The child inherits it, so it is held as long as either process lives."""
-    with ExitStack() as stack:
-        try:
-            handle = stack.enter_context(inherited_lock(run.output / RUN_LOCK))
-        except BlockingIOError:
-            raise HMLError(f"another process is running in {run.output}; wait for it or end it") from None
-        yield handle
 
 
 def seconds_spent(run: Run) -> float:

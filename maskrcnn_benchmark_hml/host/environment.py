@@ -23,6 +23,8 @@ _MB = 1024**2
 _FILES = 65536
 #: Open files of a run without loaders: libraries, logs, data.
 _OWN_FILES = 256
+#: Set by starters of several processes for each of them; without WORLD_SIZE each would train by itself.
+_TASKS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}
 #: Tensors of one picture, each of which takes a file number while it is handed over by a worker.
 _TENSORS = 10
 
@@ -31,8 +33,9 @@ def prepare_process() -> None:
     """At the start of a run: raise the limit of open files, forget an MPLBACKEND that is not there.
 
     Raises:
-        HMLError: no folder for temporary files.
+        HMLError: no folder for temporary files, or one of several processes that do not know of each other.
     """
+    check_tasks(os.environ)
     raise_file_limit()
     if os.environ.get("MPLBACKEND") and not import_matplotlib():
         _say(f"MPLBACKEND is {os.environ['MPLBACKEND']}, which is not installed here; it is ignored")
@@ -41,6 +44,18 @@ def prepare_process() -> None:
         tempfile.gettempdir()
     except OSError as error:
         raise HMLError("no folder for temporary files can be written; set TMPDIR to one that can") from error
+
+
+def check_tasks(environ: Mapping[str, str]) -> None:
+    """HMLError for one of several tasks of srun or mpirun without WORLD_SIZE: all would train in one folder."""
+    for name, starter in _TASKS.items():
+        tasks = int(environ.get(name) or 1)
+        if tasks > 1 and "WORLD_SIZE" not in environ:
+            raise HMLError(
+                f"{starter} has started {tasks} tasks, but WORLD_SIZE is not set, so each would train by itself in the "
+                f"same folder; start one task per node, and the processes in it with torchrun --nproc_per_node={tasks} "
+                "-m maskrcnn_benchmark_hml run ... (docs/on-a-cluster.md)"
+            )
 
 
 def raise_file_limit() -> int:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,20 +15,16 @@ from typing import Any
 import torch
 
 from ..errors import Interrupted
+from ..signals import SecondRequest, asking_to_stop
 from .loader_workers import workers_ignore
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-_STOP = (signal.SIGTERM, signal.SIGINT)
-#: What batch systems send before they end a job, and what a terminal sends that is closed.
-_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGXCPU)
-#: Seconds. srun sends SIGTERM twice within 40 ms, a process group and its launcher once each: that is one request.
-_ONE_REQUEST = 2.0
 
 
 class Interrupt:
     """While entered, the signals above set a flag instead of ending the process, and loader workers ignore them.
 
-    A second SIGTERM or SIGINT ends the process at once if it comes ``_ONE_REQUEST`` seconds or more after the first.
+    A second SIGTERM or SIGINT ends the process at once (see :class:`~..signals.SecondRequest`).
 
     Args:
         world: number of processes; with more than one the flag is shared in each ``requested`` call.
@@ -38,28 +33,24 @@ class Interrupt:
     def __init__(self, world: int) -> None:
         self.world = world
         self.signal = 0
-        self._stop_since: float | None = None
+        self._second_request = SecondRequest()
         self._no_step = False
         self._entered = ExitStack()
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            # An ignored warning stays ignored: that is what nohup asks for.
-            warnings = [number for number in _WARNINGS if signal.getsignal(number) != signal.SIG_IGN]
-            for number in (*_STOP, *warnings):
+            numbers = asking_to_stop()
+            for number in numbers:
                 self._entered.callback(signal.signal, number, signal.signal(number, self._note) or signal.SIG_DFL)
-            self._entered.enter_context(workers_ignore((*_STOP, *warnings)))
+            self._entered.enter_context(workers_ignore(numbers))
         return self
 
     def __exit__(self, *exc) -> None:
         self._entered.close()
 
     def _note(self, number: int, frame) -> None:
-        now = time.monotonic()
-        if number in _STOP:
-            if self._stop_since is not None and now - self._stop_since >= _ONE_REQUEST:
-                sys.exit(128 + number)
-            self._stop_since = self._stop_since or now
+        if self._second_request(number):
+            sys.exit(128 + number)
         if not self.signal:
             self.signal = number
             # print() may not be called while the signal has interrupted another print()

@@ -24,6 +24,7 @@ from .adjust import check_test, wrap_tests
 from .data_numbers import check_data
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
+from .run_lock import RunLock
 from .script_options import config_file, on_parsed
 from .train import wrap_train
 from .values import check_output, check_values
@@ -91,28 +92,33 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     """Wrap a script's ``train``, tests and ``main``, so that ``main`` checks the run first; say what is driven."""
     if "main" not in namespace:
         raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
-    line = f"hml: using {benchmark.describe()}"
+    line, lock = f"hml: using {benchmark.describe()}", RunLock()
     plans: list[Plan] = []
     if not benchmark.embedded:
         wrap_weights(namespace)
     if "train" in namespace:
         line += f"; {hook_points.probe(namespace).describe()}"
-        wrap_train(namespace, script, plans)
+        wrap_train(namespace, script, lock, plans)
     wrap_tests(namespace)
     if {"train", "inference"} & namespace.keys():
-        _check_first(namespace, script, plans)
+        _check_first(namespace, script, lock, plans)
     if int(os.environ.get("RANK", 0)) == 0:
         print(line, file=sys.stderr)
 
 
-def _check_first(namespace: dict[str, Any], script: str, plans: list[Plan]) -> None:
-    """Let ``main`` check the run as soon as the script has read its own arguments, before it writes its first file."""
+def _check_first(namespace: dict[str, Any], script: str, lock: RunLock, plans: list[Plan]) -> None:
+    """Let ``main`` check the run as soon as the script has read its own arguments, before it writes its first file.
+
+    A training then holds the lock of its folder until ``main`` ends.
+    """
     main = namespace["main"]
 
     @functools.wraps(main)
     def checked(*args, **kwargs):
-        with our_reader(), on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script))):
-            return main(*args, **kwargs)
+        with lock, our_reader(), on_parsed(lambda parsed: plans.extend(_preflight(parsed, namespace, script, lock))):
+            result = main(*args, **kwargs)
+            lock.check()
+            return result
 
     namespace["main"] = checked
 
@@ -148,7 +154,7 @@ def _with_config_path(argv: list[str], benchmark: Benchmark) -> list[str]:
     raise HMLError(f"the config file {given} does not exist here, in {benchmark.root}, nor among the shipped configs")
 
 
-def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: str) -> list[Plan]:
+def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: str, lock: RunLock) -> list[Plan]:
     """Refuse a bad run before the script's ``main`` writes its first file; the plan of a good one under HML.
 
     Args:
@@ -165,13 +171,18 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     if own["OUTPUT_DIR"]:
         check_output(own["OUTPUT_DIR"])
         newest_checkpoint(own.OUTPUT_DIR)  # refuses a last_checkpoint that names none
+    if trains:
+        lock.take(own.OUTPUT_DIR, existing=True)
     environment.check_run(own, parsed, trains)
     check_test(own, namespace, script)
     check_data(own, trains)
     if not trains:
         return []
-    if not own.HML.ENABLED:
+    plans = []
+    if own.HML.ENABLED:
+        hook_points.require(namespace, script)
+        plans = [prepare(own)]
+    else:
         check_not_hml(own.OUTPUT_DIR)
-        return []
-    hook_points.require(namespace, script)
-    return [prepare(own)]
+    lock.begin(own.OUTPUT_DIR)
+    return plans

@@ -25,6 +25,7 @@ from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
 from .plan import Plan
 from .restart import checkpointer_class
+from .run_lock import RunLock
 from .sharing import share_pooling
 from .step_call import StepCall, answer
 from .training_data import apply_stage, orientation_groups
@@ -49,10 +50,11 @@ class StageDriver:
         cfg: the stage's config (its OUTPUT_DIR and SOLVER.MAX_ITER are the stage's).
         plan, stage, memory: the run, its stage, and what the previous stage handed on.
         interrupt: asked after every step whether to save and leave.
+        lock: of the run's folder, looked at after every step.
     """
 
     def __init__(self, namespace: dict[str, Any], cfg, plan: Plan, stage: Stage, memory: StageMemory | None,
-                 interrupt: Interrupt) -> None:
+                 interrupt: Interrupt, lock: RunLock) -> None:
         self.namespace, self.cfg, self.plan, self.stage = namespace, cfg, plan, stage
         self.original = {name: namespace[name] for name in (*hook_points.SCRIPT_NAMES, *hook_points.OPTIONAL_NAMES)
                          if namespace.get(name) is not None}
@@ -66,7 +68,7 @@ class StageDriver:
         self.head: Any = None  # of a class of the host, whose attributes are the host's
         self.checkpointer: Any = None
         self.scheduler: Any = None
-        self.interrupt = interrupt
+        self.interrupt, self.lock = interrupt, lock
         self.run_val: Callable | None = None
         self._model_bytes = self._momentum_bytes = 0
         self.call = StepCall()
@@ -235,6 +237,7 @@ class StageDriver:
 
     def _after_step(self, optimizer, args, kwargs) -> None:
         self.method.on_step(self.iteration)
+        self.lock.check()
         self.interrupt.check()
 
     def save_now(self) -> None:

@@ -18,17 +18,20 @@ from ..training.stages import Stage, run_stages
 from . import hook_points
 from .fine_tune import start_file, without_start
 from .interrupt import Interrupt
+from .plain_run import train_plainly
 from .plan import Plan, prepare
+from .run_lock import RunLock
 from .stage_driver import StageDriver, rank_and_world
 from .unused import scaled_steps, unused_settings
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
 
 
-def wrap_train(namespace: dict[str, Any], script: str, checked: Sequence[Plan] = ()) -> None:
+def wrap_train(namespace: dict[str, Any], script: str, lock: RunLock, checked: Sequence[Plan] = ()) -> None:
     """Replace ``train`` in a training script's globals. With HML.ENABLED False the host's own ``train`` runs, alone.
 
     Args:
+        lock: of the run's folder, looked at after each step.
         checked: plans made until then; one is used if it fits the config that ``train`` is called with.
     """
     original = namespace["train"]
@@ -37,15 +40,17 @@ def wrap_train(namespace: dict[str, Any], script: str, checked: Sequence[Plan] =
     def train(cfg, *args, **kwargs):
         if not cfg.HML.ENABLED:
             check_not_hml(cfg.OUTPUT_DIR)  # again: a script without a parser was not checked before
-            return original(cfg, *args, **kwargs)
+            return train_plainly(namespace, lambda: original(cfg, *args, **kwargs), rank_and_world()[1], lock)
         plan = next((plan for plan in checked if plan.fits(cfg)), None) or prepare(cfg)
         _log.info("HML: %s: %s", script, hook_points.require(namespace, script).describe())
-        return train_all_stages(namespace, original, cfg, plan, args, kwargs)
+        return train_all_stages(namespace, original, cfg, plan, lock, args, kwargs)
 
     namespace["train"] = train
 
 
-def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: Plan, args: tuple, kwargs: dict) -> Any:
+def train_all_stages(
+    namespace: dict[str, Any], original: Callable, cfg, plan: Plan, lock: RunLock, args: tuple, kwargs: dict
+) -> Any:
     """Train every stage with the host's loop; returns the last stage's model, as the host's ``train`` does."""
     rank, world = rank_and_world()
     if rank == 0:
@@ -67,7 +72,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
     def train_stage(stage: Stage, memory: StageMemory | None) -> Any:
         own = stage_config(cfg, stage)
         own = without_start(own) if start else own
-        driver = StageDriver(namespace, own, plan, stage, memory, interrupt)
+        driver = StageDriver(namespace, own, plan, stage, memory, interrupt, lock)
         driver.start_file = start
         try:
             with driver.attached():

@@ -49,7 +49,7 @@ def data_digest(datasets: Sequence) -> str:
     relations, sizes and names of the files, after the host's own filters. 1.1 s for 108,073 images."""
     sha, images, relations = hashlib.sha256(), 0, 0
     for dataset in datasets:
-        for name in _PER_IMAGE:
+        for name in PER_IMAGE:
             column = getattr(dataset, name, None)
             if isinstance(column, (list, tuple, np.ndarray)) and len(column):
                 sha.update(f"{name} {len(column)}".encode())

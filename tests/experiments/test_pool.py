@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
+from maskrcnn_benchmark_hml import signals
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.experiments import pool
+from maskrcnn_benchmark_hml.experiments import pool, process
 from maskrcnn_benchmark_hml.experiments.run import RunFailed
 
 
@@ -85,3 +89,35 @@ def test_bad_jobs_and_foreign_folders_are_refused_before_anything_runs(make_run)
     with pytest.raises(HMLError, match="other settings"):
         pool.run_all(two, 10, jobs=2)
     assert not two[0].output.exists()
+
+
+def test_all_children_are_asked_to_stop_before_any_is_waited_for():
+    """One after another, each with the step and the save that it still needs, the last ones were killed unsaved."""
+    code = ("import signal, time; signal.signal(15, lambda *_: (time.sleep(1), exit(143))); print(flush=True); "
+            "time.sleep(99)")
+    children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(3)]
+    for child in children:
+        child.stdout.readline()
+    asked = []
+    for child in children:
+        child.terminate = lambda child=child, ask=child.terminate: (asked.append(child), ask())
+        child.wait = lambda timeout=None, wait=child.wait: len(asked) == 3 and wait(timeout)
+    process.stop_processes(children)
+    assert [child.returncode for child in children] == [143] * 3
+
+
+def test_a_request_that_is_sent_twice_ends_nothing_by_force(monkeypatch):
+    before = {number: signal.getsignal(number) for number in signals.asking_to_stop()}
+    try:
+        process.interrupt_on_signals()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        monkeypatch.setattr(signals, "ONE_REQUEST", 0.0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

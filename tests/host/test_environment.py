@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_run_goes_on_with_the_workers_that_fit(tiny_vg, tmp_path, monkeypatch,
     seen = []
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: 600 * 1024)
 
-    def stop(namespace, script, plans):
+    def stop(namespace, *others):
         namespace["train"] = lambda cfg, *args: seen.append(cfg.DATALOADER.NUM_WORKERS)
 
     monkeypatch.setattr("maskrcnn_benchmark_hml.host.launch.wrap_train", stop)
@@ -215,3 +216,13 @@ def test_workers_that_are_started_afresh(tiny_vg, tmp_path):
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out" / "model_final.pth").is_file()
+
+
+@pytest.mark.parametrize("environ, refused", [
+    ({"SLURM_STEP_NUM_TASKS": "2"}, "srun"), ({"OMPI_COMM_WORLD_SIZE": "4"}, "mpirun"),
+    ({"SLURM_STEP_NUM_TASKS": "2", "WORLD_SIZE": "2"}, ""), ({"SLURM_STEP_NUM_TASKS": "1"}, ""),
+    ({"SLURM_NTASKS": "4"}, ""),  # a job of four tasks whose script starts one process: hml experiment --jobs 4
+])
+def test_tasks_that_do_not_know_of_each_other_are_refused(environ, refused):
+    with pytest.raises(HMLError, match=f"{refused} has started . tasks, but") if refused else nullcontext():
+        environment.check_tasks(environ)

@@ -8,12 +8,10 @@ import signal
 import pytest
 from torch.utils.data import DataLoader
 
+from maskrcnn_benchmark_hml import signals
 from maskrcnn_benchmark_hml.errors import Interrupted
-from maskrcnn_benchmark_hml.host import interrupt as module
 from maskrcnn_benchmark_hml.host.interrupt import Interrupt
-
-STOP = (signal.SIGTERM, signal.SIGINT)
-WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGXCPU)
+from maskrcnn_benchmark_hml.signals import STOP, WARNINGS
 
 
 @pytest.mark.parametrize("number", [*STOP, *WARNINGS], ids=lambda n: n.name)
@@ -36,7 +34,7 @@ def test_a_second_signal_counts_only_after_two_seconds(second, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), second)
         assert interrupt.signal == signal.SIGTERM
-        monkeypatch.setattr(module, "_ONE_REQUEST", 0.0)
+        monkeypatch.setattr(signals, "ONE_REQUEST", 0.0)
         with pytest.raises(SystemExit) as left:
             os.kill(os.getpid(), second)
         assert left.value.code == 128 + second and not isinstance(left.value, Interrupted)
@@ -44,7 +42,7 @@ def test_a_second_signal_counts_only_after_two_seconds(second, monkeypatch):
 
 def test_a_warning_never_ends_a_run_that_saves(monkeypatch):
     """SIGXCPU comes every second once the limit is reached, and SIGTERM after --signal=USR1."""
-    monkeypatch.setattr(module, "_ONE_REQUEST", 0.0)
+    monkeypatch.setattr(signals, "ONE_REQUEST", 0.0)
     with Interrupt(1) as interrupt:
         for number in (*WARNINGS, *WARNINGS, signal.SIGTERM, *WARNINGS):
             os.kill(os.getpid(), number)

@@ -89,6 +89,7 @@ class Run:
         self.schedule = {"TYPE": "WarmupReduceLROnPlateau", "PATIENCE": 1, "COOLDOWN": 0, "FACTOR": 0.5}
         self.poison: dict[int, str] = {}
         self.stop_at: tuple[str, int] | None = None
+        self.stop_by: type[BaseException] = KeyboardInterrupt
         self.lrs: list[float] = []
         self.results = iter(())
         self.saved: list[str] = []
@@ -123,6 +124,7 @@ class Run:
         def make_optimizer(*args, **kwargs):
             optimizer = original_optimizer(*args, **kwargs)
             optimizer.register_step_pre_hook(lambda o, *_: run.before_step(o))
+            optimizer.register_step_post_hook(lambda *_: run.stop("after"))
             return optimizer
 
         def make_data_loader(cfg, mode, is_distributed, start_iter=0):
@@ -135,8 +137,7 @@ class Run:
             assert loader == "loader" and kwargs["output_folder"] is None
             torch.rand(3)  # a validation draws random numbers
             model.eval()
-            if run.stop_at == ("validation", run.iteration()):
-                raise KeyboardInterrupt
+            run.stop("validation")
             return val(run.iteration())
 
         self.lrs, self.saved, self.start_iter = [], [], 0
@@ -156,6 +157,10 @@ class Run:
 
     def iteration(self) -> int:
         return self.start_iter + len(self.lrs)
+
+    def stop(self, where: str) -> None:
+        if self.stop_at == (where, self.iteration()):
+            raise self.stop_by
 
     def before_step(self, optimizer) -> None:
         if self.stop_at == ("step", self.iteration() + 1):

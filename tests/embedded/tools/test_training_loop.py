@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.errors import HMLError, Interrupted
 
 _spec = importlib.util.spec_from_file_location("small_run", Path(__file__).with_name("small_run.py"))
 small_run = importlib.util.module_from_spec(_spec)
@@ -50,6 +50,23 @@ def test_interrupted_run_ends_bit_identical(tmp_path, where, kind):
     resumed = cut.go(tmp_path / "cut", RISING_THEN_FLAT)
     assert cut.start_iter == where[1] // 4 * 4
     assert cut.lrs == whole.lrs[cut.start_iter :]
+    assert same(expected, resumed)
+
+
+@pytest.mark.parametrize("kind", ["WarmupReduceLROnPlateau", "WarmupMultiStepLR"])
+@pytest.mark.parametrize("where", [("after", 3), ("after", 8), ("validation", 8), ("validation", 12)])
+def test_a_run_that_is_asked_to_stop_saves_first(tmp_path, where, kind):
+    """Without a checkpoint on the way; the validation that it left has drawn random numbers."""
+    whole, cut = (Run(STEPS=(9, 15), CHECKPOINT_PERIOD=100) for _ in range(2))
+    whole.schedule["TYPE"] = cut.schedule["TYPE"] = kind
+    expected = whole.go(tmp_path / "whole", RISING_THEN_FLAT)
+    cut.stop_at, cut.stop_by = where, Interrupted
+    with pytest.raises(Interrupted):
+        cut.go(tmp_path / "cut", RISING_THEN_FLAT)
+    assert cut.saved == [f"model_{where[1]:07d}"]
+    cut.stop_at = None
+    resumed = cut.go(tmp_path / "cut", RISING_THEN_FLAT)
+    assert cut.start_iter == where[1] and cut.lrs == whole.lrs[where[1] :]
     assert same(expected, resumed)
 
 

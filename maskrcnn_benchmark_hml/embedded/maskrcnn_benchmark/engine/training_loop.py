@@ -6,7 +6,8 @@ It calls nothing that HML replaces: the scripts look those names up among their 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from maskrcnn_benchmark.engine.trainer import StepGuard, loss_values, reduce_los
 from maskrcnn_benchmark.utils.comm import all_gather
 from maskrcnn_benchmark.utils.rng import rng_state
 from yacs.config import CfgNode
+
+from maskrcnn_benchmark_hml.errors import Interrupted
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Parts:
         may_end_early: whether ``SOLVER.SCHEDULE.MAX_DECAY_STEP`` decays of the learning rate end the training.
         print_first_gradients: whether the first step prints its gradients, not only every ``PRINT_GRAD_FREQ``-th.
         extra: what the checkpoint holds beside the model, first of all ``iteration``, the number of iterations done.
+        saved: the iteration of the newest checkpoint.
+        rng: this process's random state before the validation that goes on; None outside.
     """
 
     cfg: CfgNode
@@ -46,6 +51,8 @@ class Parts:
     may_end_early: bool = True
     print_first_gradients: bool = True
     extra: dict[str, Any] = field(default_factory=lambda: {"iteration": 0})
+    saved: int = -1
+    rng: dict[str, Any] | None = None
 
 
 def distributed_model(model: torch.nn.Module, local_rank: int, **options: Any) -> torch.nn.Module:
@@ -85,10 +92,11 @@ def train_loop(parts: Parts) -> torch.nn.Module:
     batches = enumerate(parts.train_loader, first + 1)
     if rng is not None:
         restore_rng(rng, cfg.SOLVER.SEED + first, logger)
+    parts.saved = first
     # A checkpoint is written before the validation and the schedule's step of its iteration: make up for them.
     stop = parts.scheduler.iterations_done < first and validate_and_schedule(parts, first, log)
     logger.info("Start training at iteration %d of %d", first, last)
-    with log.running():
+    with log.running(), saved_if_interrupted(parts):
         for iteration, (images, targets, _) in batches if not stop else ():
             log.data_ready()
             parts.extra["iteration"] = iteration
@@ -111,6 +119,17 @@ def train_loop(parts: Parts) -> torch.nn.Module:
         save(parts, "model_final")
     log.finish()
     return parts.model
+
+
+@contextmanager
+def saved_if_interrupted(parts: Parts) -> Iterator[None]:
+    """Within, a run that is asked to stop saves first, unless it just has."""
+    try:
+        yield
+    except Interrupted:
+        if parts.saved != parts.extra["iteration"]:
+            save(parts, f"model_{parts.extra['iteration']:07d}")
+        raise
 
 
 def train_step(
@@ -144,7 +163,9 @@ def validate_and_schedule(parts: Parts, iteration: int, log: TrainingLog) -> boo
     solver, result = parts.cfg.SOLVER, None
     if solver.TO_VAL and iteration % solver.VAL_PERIOD == 0:
         parts.logger.info("Start validating")
+        parts.rng = rng_state()
         result = parts.validate()
+        parts.rng = None
         parts.logger.info("Validation Result: %.4f", result)
         log.restart_clock()
     if solver.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":
@@ -168,7 +189,9 @@ def is_complete(parts: Parts) -> bool:
 
 def save(parts: Parts, name: str) -> None:
     """Write a checkpoint that continues exactly, with every process's random state."""
-    parts.checkpointer.save(name, rng=all_gather(rng_state()), amp=parts.amp.state_dict(), **parts.extra)
+    rng = parts.rng or rng_state()
+    parts.checkpointer.save(name, rng=all_gather(rng), amp=parts.amp.state_dict(), **parts.extra)
+    parts.saved = parts.extra["iteration"]
 
 
 def _decays_are_over(parts: Parts) -> bool:

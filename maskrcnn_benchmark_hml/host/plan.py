@@ -27,6 +27,7 @@ from . import hook_points
 from . import settings as host_settings
 from .extend import HINT, check_schedule, extension
 from .fine_tune import check_start, start_file
+from .idle import check_idle
 from .training_data import aside
 
 #: Host settings that may change between start and resume without changing the result.
@@ -111,6 +112,7 @@ def prepare(cfg: CfgNode) -> Plan:
     find_tree = one_stage_tree if cfg.HML.CONTROL in ONE_STAGE else resolve_tree
     tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], counts[1:].tolist())))
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
+    check_idle(cfg, stages)
     for stage in stages:
         select_images(dataset.relationships, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
     bound, run = _bound_settings(cfg, tree), RunFolder(cfg.OUTPUT_DIR)

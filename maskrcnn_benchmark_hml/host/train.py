@@ -16,6 +16,7 @@ from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
 from .fine_tune import start_file, without_start
+from .idle import turned_off
 from .interrupt import Interrupt
 from .plan import Plan, prepare
 from .stage_driver import StageDriver, rank_and_world
@@ -52,7 +53,7 @@ def train_all_stages(namespace: dict[str, Any], original: Callable, cfg, plan: P
     _barrier(world)
     if plan.extended:
         _log.info("HML: HML.EXTEND: %s", plan.extended)
-    for line in unused_settings(cfg, plan.stages):
+    for line in (*turned_off(cfg, plan.stages), *unused_settings(cfg, plan.stages)):
         _log.info("HML: %s", line)
     interrupt = Interrupt(world)
     _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),

@@ -74,6 +74,8 @@ _HEAD = """\
 All keys begin with `HML.`. Give them on the command line as `HML.KEY VALUE`, or in the config file. Lists are typed
 `a,b` or `(a,b)`. Equation numbers are the paper's. The keys of SGB itself (`SOLVER`, `MODEL`, ...) keep their meaning;
 a value that HML does not use, such as `SOLVER.MAX_ITER` beside `HML.STAGES.ITERATIONS`, is named in the log.
+A setting that has no effect in a combination is refused, with the remedy. What a switch turns off (`HML.CONTROL`, a
+weight of 0, a tree of one layer, plain losses, `HML.ENABLED False`) is only named in the log, for ablations.
 This page is made by `python -m maskrcnn_benchmark_hml.config > docs/settings.md`.
 """
 

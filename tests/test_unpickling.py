@@ -70,8 +70,10 @@ CONTAINERS = {
 
 
 def _validation(path):
-    path.rename(path.with_name("result_dict.pytorch"))
-    mean_recall(lambda cfg, output_folder: 0.0, path.parent, 0, (), {"cfg": {"TEST": {}}})
+    def inference(cfg, output_folder):
+        path.rename(path.with_name("result_dict.pytorch"))
+
+    mean_recall(inference, path.parent, 0, (), {"cfg": {"TEST": {}}})
 
 
 def _resume(path):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..config import check_config
 from ..errors import HMLError
 from ..method.adjustment import adjust_logits, log_prior, tau_folder
+from ..method.choices import PRIORS
 from . import hook_points
 from .training_data import training_label_counts
 
@@ -46,6 +47,9 @@ def check_test(cfg, namespace: Mapping[str, Any], script: str) -> None:
         HMLError: a wrong setting, no folder for the results, or a script without the functions that are wrapped.
     """
     if not cfg.HML.TEST.TAU:
+        if cfg.HML.TEST.PRIOR != PRIORS[0]:
+            raise HMLError(f"HML.TEST.PRIOR is {cfg.HML.TEST.PRIOR!r} and has no effect here: give HML.TEST.TAU, or "
+                           "leave it out")
         return
     check_config(cfg)
     missing = [name for name in ("inference", *(["run_test"] if "train" in namespace else []))

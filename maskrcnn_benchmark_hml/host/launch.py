@@ -16,12 +16,13 @@ from ..compat import leave_process_group, local_rank_argument
 from ..config import add_hml_config, merge_profile, normalise_options, requested_profile
 from ..datasets.layout import check_folder
 from ..errors import HMLError
-from ..merge import merge_settings, our_reader
+from ..merge import merge_settings, our_reader, read_config
 from ..resources import config_root
 from ..run_folder import check_not_hml, newest_checkpoint
 from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .data_numbers import check_data
+from .idle import check_enabled
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
 from .run_lock import RunLock
@@ -92,7 +93,7 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     """Wrap a script's ``train``, tests and ``main``, so that ``main`` checks the run first; say what is driven."""
     if "main" not in namespace:
         raise HMLError(f"{script} has no function main(), which hml run calls; start it with python, without HML")
-    line, lock = f"hml: using {benchmark.describe()}", RunLock()
+    line, lock = f"using {benchmark.describe()}", RunLock()
     plans: list[Plan] = []
     if not benchmark.embedded:
         wrap_weights(namespace)
@@ -102,8 +103,20 @@ def attach(namespace: dict[str, Any], benchmark: Benchmark, script: str) -> None
     wrap_tests(namespace)
     if {"train", "inference"} & namespace.keys():
         _check_first(namespace, script, lock, plans)
-    if int(os.environ.get("RANK", 0)) == 0:
-        print(line, file=sys.stderr)
+    _say(line)
+
+
+def _say(line: str) -> None:
+    """A line, if it is not empty, from one process."""
+    if line and int(os.environ.get("RANK", 0)) == 0:
+        print(f"hml: {line}", file=sys.stderr)
+
+
+def _gives_enabled(parsed: argparse.Namespace) -> bool:
+    """Whether the script's arguments or its config file say HML.ENABLED, with either value."""
+    file = getattr(parsed, "config_file", None)
+    node = read_config(file).get("HML") if file and not file.endswith(".py") else None
+    return "HML.ENABLED" in (getattr(parsed, "opts", None) or []) or isinstance(node, dict) and "ENABLED" in node
 
 
 def _check_first(namespace: dict[str, Any], script: str, lock: RunLock, plans: list[Plan]) -> None:
@@ -184,5 +197,6 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
         plans = [prepare(own)]
     else:
         check_not_hml(own.OUTPUT_DIR)
+        _say(check_enabled(own, _gives_enabled(parsed)))
     lock.begin(own.OUTPUT_DIR)
     return plans

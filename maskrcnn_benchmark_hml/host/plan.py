@@ -37,6 +37,7 @@ from . import settings as host_settings
 from .bound import HINTS, TRAINING_DATA, bound_settings, file_digests
 from .extend import check_schedule, extension
 from .fine_tune import check_start
+from .idle import check_idle
 from .training_data import aside, data_digest
 
 
@@ -140,6 +141,7 @@ def prepare(cfg: CfgNode) -> Plan:
     find_tree = one_stage_tree if cfg.HML.CONTROL in ONE_STAGE else resolve_tree
     tree = find_tree(cfg.HML.TREE, rel_classes, dict(zip(rel_classes[1:], counts[1:].tolist())))
     stages = plan_stages(cfg.HML, tree, rel_classes, cfg.OUTPUT_DIR)
+    check_idle(cfg, stages)
     for stage in stages:
         select_images(dataset.relationships, stage, counts, cfg.HML, rel_classes)  # an empty stage is refused now
     run = RunFolder(cfg.OUTPUT_DIR)

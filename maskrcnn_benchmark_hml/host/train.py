@@ -17,6 +17,7 @@ from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
 from .fine_tune import start_file, without_start
+from .idle import turned_off
 from .interrupt import Interrupt
 from .plain_run import train_plainly
 from .plan import Plan, prepare
@@ -60,7 +61,7 @@ def train_all_stages(
         _log.info("HML: HML.EXTEND: %s", plan.extended)
     if plan.accepted:
         _log.info("HML: HML.ACCEPT_CHANGED: %s may differ from the run so far", ", ".join(plan.accepted))
-    for line in unused_settings(cfg, plan.stages):
+    for line in (*turned_off(cfg, plan.stages), *unused_settings(cfg, plan.stages)):
         _log.info("HML: %s", line)
     interrupt = Interrupt(world)
     _log.info("HML: profile %s, tree %s (%d groups), %s", cfg.HML.PROFILE, plan.tree.builder, len(plan.tree.groups),

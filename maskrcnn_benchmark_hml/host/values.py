@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
+from ..run_folder import FINAL, LAST_CHECKPOINT
 from . import hook_points
 from . import settings as host_settings
 
@@ -27,7 +28,7 @@ _CHOICES = {
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
 }
 #: Files that a run writes into OUTPUT_DIR under a fixed name.
-_WRITTEN = ("log.txt", "config.yml", "labels.json", "last_checkpoint", "model_final.pth")
+_WRITTEN = ("log.txt", "config.yml", "labels.json", LAST_CHECKPOINT, f"{FINAL}.pth")
 _FOLDERS = ("hml", "inference", "hml_val")
 
 

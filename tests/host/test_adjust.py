@@ -104,6 +104,8 @@ def test_bad_settings_are_refused_before_the_run(script, tiny_vg, tmp_path):
     config.write_text(Path(CONFIG).read_text() + "HML: {TEST: {TAU: [-1.0]}}\n")
     with pytest.raises(HMLError, match=r"HML.TEST.TAU is .*; give a list of numbers >= 0"):
         run_script(script, ["--config-file", str(config), "OUTPUT_DIR", str(tmp_path / "out")], data=str(tiny_vg))
+    with pytest.raises(HMLError, match="HML.TEST.PRIOR is 'all' and has no effect here: give HML.TEST.TAU"):
+        run(script, tiny_vg, tmp_path / "out", "HML.TEST.PRIOR", "all")
     with pytest.raises(HMLError, match="OUTPUT_DIR is empty"):
         run(script, tiny_vg, Path(""), "OUTPUT_DIR", "", "HML.TEST.TAU", "1")
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ It calls nothing that HML replaces: the scripts look those names up among their 
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,11 @@ class Parts:
 def distributed_model(model: torch.nn.Module, local_rank: int, **options: Any) -> torch.nn.Module:
     """The model in DistributedDataParallel, on this process's GPU or on the CPU."""
     devices = [local_rank] if next(model.parameters()).device.type == "cuda" else None
-    return torch.nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, **options)
+    parallel = torch.nn.parallel.DistributedDataParallel
+    named = inspect.signature(parallel).parameters
+    # Newer torch warns of the older name of this option.
+    sync = "forward_sync_buffers" if "forward_sync_buffers" in named else "broadcast_buffers"
+    return parallel(model, device_ids=devices, **{sync: False}, **options)
 
 
 def load_checkpoint(cfg: CfgNode, checkpointer: Any, amp: Any, start: Callable[[], Any]) -> dict[str, Any]:

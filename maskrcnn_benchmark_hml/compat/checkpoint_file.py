@@ -32,6 +32,10 @@ CONTAINERS = ("model", "state_dict", "model_state_dict", "module", "net", "netwo
 _WRAPPERS = ("module", "_orig_mod")
 _TOP = ("backbone.", "rpn.", "roi_heads.")
 RELATION_HEAD = "roi_heads.relation."
+NEEDED_CLASSIFIER = ("the frozen detector's classifier must know this vocabulary: train one from this file with "
+                     "tools/detector_pretrain_net.py, or use PredCls, which needs none")
+#: How entries of a catalog and downloads begin.
+REMOTE = ("catalog://", "http")
 #: What ``torch.load`` raises for a file that is no checkpoint, or not all of one.
 LOAD_ERRORS = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError, MemoryError,
                pickle.UnpicklingError, zipfile.BadZipFile, struct.error)
@@ -39,7 +43,7 @@ LOAD_ERRORS = (RuntimeError, EOFError, OSError, ValueError, LookupError, Attribu
 
 def is_local(entry: str) -> bool:
     """Not an entry of the catalog, a download or a Caffe2 pickle, which hosts load in their own ways."""
-    return not entry.startswith(("catalog://", "http")) and not entry.endswith(".pkl")
+    return not entry.startswith(REMOTE) and not entry.endswith(".pkl")
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], list[str]]:
@@ -87,6 +91,23 @@ def not_loaded(path: str | Path, error: BaseException) -> str:
         return (f"{path} is a plain pickle file (as detectron2 and Caffe2 models are), not a torch file; give a file "
                 "that was saved by torch.save and has this benchmark's parameter names")
     return why_unreadable(path, error, "a torch file")
+
+
+def weight_not_used(weight: str, checkpoint: str) -> str:
+    """What to say where a folder's own checkpoint is loaded although MODEL.WEIGHT names another file; "" if it does
+    not, or names an entry of a catalog as SGB's configs do."""
+    if not weight or not is_local(weight) or Path(weight).resolve() == Path(checkpoint).resolve():
+        return ""
+    return (f"MODEL.WEIGHT {weight} is not used: last_checkpoint in OUTPUT_DIR names {checkpoint}, which comes first; "
+            "to use MODEL.WEIGHT, give another OUTPUT_DIR")
+
+
+def other_shapes(path: str | Path, wrong: Mapping[str, tuple[Any, Any]], remedy: str) -> str:
+    """The sentence on tensors of other shapes: name -> (shape in the file, shape in the model)."""
+    shown = [f"{name} is {tuple(theirs)}, not {tuple(ours)}" for name, (theirs, ours) in wrong.items()]
+    more = f", ... ({len(shown)} in all)" if len(shown) > 2 else ""
+    return (f"{path} has other shapes than this model ({', '.join(shown[:2])}{more}); check the NUM_CLASSES keys "
+            f"(a dataset with another vocabulary?) and the widths in the configuration; {remedy}")
 
 
 def unwrapped_content(loaded: Any, path: str | Path) -> tuple[dict[str, Any], list[str]]:

@@ -28,6 +28,7 @@ OPTIONAL_NAMES = {
 }
 #: Attribute paths on the model.
 RELATION_HEAD = "roi_heads.relation"
+BOX_CLASSIFIER = "roi_heads.box.predictor."
 HEAD_NAMES = ("predictor", "samp_processor", "loss_evaluator", "box_feature_extractor")
 DECODER = "decoder_rnn"
 CRITERION = "criterion_loss"

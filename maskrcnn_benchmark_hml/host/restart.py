@@ -53,8 +53,10 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
                     start_stage(driver, super().load)
             except (EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
                 name = self.get_checkpoint_file() if resuming else (args or [kwargs.get("f")])[0]
-                raise HMLError(f"the checkpoint {name} does not load ({str(error).splitlines()[0]}); "
-                               "restore it, or delete last_checkpoint beside it to start the stage afresh") from error
+                remedy = "restore it, or delete last_checkpoint beside it to start the stage afresh" if resuming else \
+                    "give another MODEL.PRETRAINED_DETECTOR_CKPT or MODEL.WEIGHT"
+                raise HMLError(f"the checkpoint {name} does not load ({str(error).splitlines()[0]}); {remedy}") \
+                    from error
             driver.on_loaded(state, extra)
             return extra
 

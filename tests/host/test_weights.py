@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -127,3 +128,75 @@ def test_a_copied_folder_of_a_checkout_goes_on_from_its_own_file(script, tmp_pat
     (tmp_path / "B" / "last_checkpoint").mkdir()
     with pytest.raises(HMLError, match="last_checkpoint is a folder"):
         checkpointer.has_checkpoint()
+
+
+CLASSIFIER, CONVOLUTION = "roi_heads.box.predictor.cls_score.weight", "rpn.head.conv.weight"
+
+
+def detector_checkpointer(script, folder, relation_on=True, boxes=True, labels=True, weight=""):
+    """One whose model has a classifier of five classes, as SGB's has in every task."""
+    checkpointer = script.DetectronCheckpointer()
+    own = {CLASSIFIER: torch.ones(5, 2), CONVOLUTION: torch.ones(1)}
+    checkpointer.model = SimpleNamespace(state_dict=lambda: {f"module.{name}": value for name, value in own.items()})
+    head = {"USE_GT_BOX": boxes, "USE_GT_OBJECT_LABEL": labels}
+    checkpointer.cfg = SimpleNamespace(MODEL=SimpleNamespace(ROI_RELATION_HEAD=head, RELATION_ON=relation_on,
+                                                             WEIGHT=weight))
+    checkpointer.save_dir = str(folder)
+    return checkpointer
+
+
+def test_a_detector_of_another_vocabulary(script, tmp_path, caplog):
+    path = tmp_path / "d.pth"
+    torch.save({"model": {CLASSIFIER: torch.ones(9, 2), CONVOLUTION: torch.ones(1)}}, path)
+    for options, said in (({}, "PredCls does not use it"), ({"relation_on": False}, "it is trained anew")):
+        caplog.clear()
+        got = detector_checkpointer(script, tmp_path, **options)._load_file(str(path))
+        assert list(got["model"]) == [CONVOLUTION] and said in caplog.text
+    for options in ({"labels": False}, {"boxes": False, "labels": False}):
+        with pytest.raises(HMLError, match=r"cls_score.weight is \(9, 2\), not \(5, 2\).*another voc.*train one"):
+            detector_checkpointer(script, tmp_path, **options)._load_file(str(path))
+    torch.save({"model": {CONVOLUTION: torch.ones(3)}}, path)
+    with pytest.raises(HMLError, match=r"conv.weight is \(3,\), not \(1,\).*use the settings that it was trained with"):
+        detector_checkpointer(script, tmp_path)._load_file(str(path))
+
+
+def test_the_advice_fits_where_the_file_was_named(script, tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"model": 1})[:-3])
+    with pytest.raises(HMLError, match="model.pkl does not load .*taken for a Caffe2 model") as caught:
+        detector_checkpointer(script, tmp_path)._load_file(str(tmp_path / "model.pkl"))
+    assert "last_checkpoint" not in str(caught.value)
+    (tmp_path / "model_final.pth").write_text("<html>sign in</html>")
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    with pytest.raises(HMLError, match=r"is an HTML page.*\(named by last_checkpoint\)"):
+        detector_checkpointer(script, tmp_path)._load_file(str(tmp_path / "model_final.pth"))
+
+
+def test_flipped_bytes_of_a_run_without_hml(script, tmp_path):
+    path = tmp_path / "model_final.pth"
+    torch.save({"model": {CLASSIFIER: torch.ones(5, 2), "a": torch.zeros(4000)}}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    detector_checkpointer(script, tmp_path)._load_file(str(path))  # a stranger's file: its CRC-32 need not be there
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    with pytest.raises(HMLError, match=r"the checkpoint .*model_final.pth is damaged \(.*data/1\)"):
+        detector_checkpointer(script, tmp_path)._load_file(str(path))
+
+
+def test_a_weight_that_is_not_used_is_said(tmp_path, caplog):
+    class Loads(DetectronCheckpointer):
+        def load(self, f=None):
+            return f
+
+    namespace = {"DetectronCheckpointer": Loads}
+    wrap_weights(namespace)
+    checkpointer = detector_checkpointer(SimpleNamespace(**namespace), tmp_path, weight="other.pth")
+    assert checkpointer.load("other.pth") == "other.pth" and not caplog.text
+    (tmp_path / "model_final.pth").touch()
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    checkpointer.load("other.pth")
+    assert f"MODEL.WEIGHT other.pth is not used: last_checkpoint in OUTPUT_DIR names {tmp_path}" in caplog.text
+    checkpointer.cfg.MODEL.WEIGHT = "catalog://ImageNetPretrained/X"  # as in SGB's configs
+    caplog.clear()
+    checkpointer.load()
+    assert not caplog.text

@@ -157,3 +157,55 @@ def test_a_detector_of_other_pixels_is_noticed(config, tmp_path):
     other = config(MODEL__RELATION_ON=False)
     with pytest.raises(HMLError, match="INPUT.TO_BGR255 False"):
         load(other, build_detection_model(other), tmp_path / "model_final.pth")
+
+
+VOCABULARY = {"MODEL__ROI_BOX_HEAD__NUM_CLASSES": 9}
+
+
+@pytest.fixture
+def foreign(config, tmp_path):
+    """A detector of another vocabulary, as a file."""
+    detector = build_detection_model(config(MODEL__RELATION_ON=False, **VOCABULARY))
+    torch.save({"model": detector.state_dict()}, tmp_path / "d.pth")
+    return tmp_path / "d.pth"
+
+
+def test_a_detector_of_another_vocabulary_is_trained_on(config, foreign, caplog):
+    cfg = config(MODEL__RELATION_ON=False)
+    model = build_detection_model(cfg)
+    with pytest.raises(HMLError, match=r"cls_score.weight is \(9, .*another vocabulary.*PARTIAL_LOAD True leaves them"):
+        load(cfg, model, foreign)
+    cfg = config(MODEL__RELATION_ON=False, MODEL__PARTIAL_LOAD=True)
+    before = model.roi_heads.box.predictor.cls_score.weight.clone()
+    with caplog.at_level(logging.INFO, logger="weights"):
+        load(cfg, model, foreign)
+    assert "left at its initialisation: roi_heads.box.predictor.cls_score.weight" in caplog.text
+    assert torch.equal(before, model.roi_heads.box.predictor.cls_score.weight)
+    given = torch.load(foreign, weights_only=True)["model"]
+    assert torch.equal(model.rpn.head.conv.weight, given["rpn.head.conv.weight"])
+
+
+@pytest.mark.parametrize(("boxes", "labels"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_detector_of_another_vocabulary_below_a_relation_head(config, foreign, boxes, labels, partial):
+    """PredCls has no classifier; the other tasks never get a random one."""
+    task = {"MODEL__ROI_RELATION_HEAD__USE_GT_BOX": boxes, "MODEL__ROI_RELATION_HEAD__USE_GT_OBJECT_LABEL": labels}
+    cfg = config(**task, MODEL__PARTIAL_LOAD=partial)
+    model = build_detection_model(cfg)
+    if labels:
+        load(cfg, model, foreign, load_mapping=MAPPING)
+        return
+    with pytest.raises(HMLError, match="cls_score.*another vocabulary.*train one from this file with tools/det"):
+        load(cfg, model, foreign, load_mapping=MAPPING)
+
+
+def test_a_weight_that_is_not_used_is_said(config, foreign, tmp_path, caplog):
+    cfg = config(MODEL__RELATION_ON=False, MODEL__WEIGHT=str(foreign))
+    model = build_detection_model(cfg)
+    saver = DetectronCheckpointer(cfg, model, save_dir=str(tmp_path / "run"), save_to_disk=True)
+    (tmp_path / "run").mkdir()
+    saver.save("model_final")
+    for load_it in (lambda: saver.load(cfg.MODEL.WEIGHT), lambda: saver.load()):
+        caplog.clear()
+        load_it()
+        assert f"MODEL.WEIGHT {foreign} is not used: last_checkpoint in OUTPUT_DIR names" in caplog.text

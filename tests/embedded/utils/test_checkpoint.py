@@ -99,6 +99,18 @@ def test_cut_file_is_named_with_another_to_use(tmp_path, keep):
     assert checkpointer(tmp_path).load()["iteration"] == 1
 
 
+def test_flipped_bytes_are_named_with_another_to_use(tmp_path):
+    c = checkpointer(tmp_path)
+    for i in (1, 2):
+        c.save(f"model_000000{i}", iteration=i, rest=torch.zeros(4000))
+    path = tmp_path / "model_0000002.pth"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(HMLError, match=r"model_0000002.pth is damaged \(.*data/\d+\).*use model_0000001.pth"):
+        checkpointer(tmp_path).load()
+
+
 def test_entry_of_a_missing_file(tmp_path):
     (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
     with pytest.raises(HMLError, match="model_0000009.pth"):

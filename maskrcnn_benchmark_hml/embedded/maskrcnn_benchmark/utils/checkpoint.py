@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from maskrcnn_benchmark_hml.compat.checkpoint_file import read_checkpoint
+from maskrcnn_benchmark_hml.compat.checkpoint_file import RELATION_HEAD, read_checkpoint, weight_not_used
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import remove_left_over, save_torch, write_text
+from maskrcnn_benchmark_hml.files import damaged_entry, remove_left_over, save_torch, write_text
 from maskrcnn_benchmark_hml.run_folder import LAST_CHECKPOINT, newest_checkpoint
 
 from .imports import import_file
@@ -44,6 +44,7 @@ class Checkpointer:
         # Part of the interface; the schedule is saved either way, or a resumed run would start it anew.
         self.custom_scheduler = custom_scheduler
         self.partial = False
+        self.may_be_new: str | None = None
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write ``save_dir/name.pth`` and make it the last checkpoint; ``kwargs`` come back from :meth:`load`."""
@@ -100,7 +101,8 @@ class Checkpointer:
             new_parts += NOT_IN_IMAGENET
         anchors = getattr(getattr(unwrapped(self.model), "rpn", None), "anchor_generator", None)
         weights = translated(weights, anchors.cell_anchors if anchors is not None else ())
-        report = load_state_dict(self.model, weights, mapping, new_parts, source=str(f), partial=partial)
+        report = load_state_dict(self.model, weights, mapping, new_parts, source=str(f), partial=partial,
+                                 may_be_new=None if self.has_checkpoint() else self.may_be_new)
         for what, names in (("left at its initialisation", report.missing), ("not in this model", report.unexpected)):
             if names:
                 self.logger.info("%d tensors %s: %s", len(names), what, brief(names))
@@ -147,10 +149,13 @@ class Checkpointer:
     def _load_file(self, f: str) -> dict[str, Any]:
         if not Path(f).is_file():
             raise HMLError(f"there is no checkpoint {f}; check MODEL.WEIGHT and MODEL.PRETRAINED_DETECTOR_CKPT")
+        own = self.has_checkpoint() and f == self.get_checkpoint_file()
         try:
+            if own and (damage := damaged_entry(Path(f))):  # torch does not look
+                raise HMLError(f"{f} is damaged ({damage}): restore it")
             loaded, notes = read_checkpoint(f)
         except HMLError as error:
-            if not (self.has_checkpoint() and f == self.get_checkpoint_file()):
+            if not own:
                 raise
             raise HMLError(f"{error}; or use {self._others(f)} (write its name into {LAST_CHECKPOINT})") from error
         for note in notes:
@@ -175,6 +180,14 @@ class DetectronCheckpointer(Checkpointer):
         super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, custom_scheduler)
         self.cfg = cfg.clone()
         self.partial = cfg.MODEL.PARTIAL_LOAD
+        # What this script trains; a frozen detector must fit as a whole.
+        self.may_be_new = RELATION_HEAD if cfg.MODEL.RELATION_ON else ""
+
+    def load(self, f: str | None = None, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As :meth:`Checkpointer.load`; says so where ``MODEL.WEIGHT`` is given and not used."""
+        if self.has_checkpoint() and (said := weight_not_used(self.cfg.MODEL.WEIGHT, self.get_checkpoint_file())):
+            self.logger.warning(said)
+        return super().load(f, *args, **kwargs)
 
     def save(self, name: str, **kwargs: Any) -> None:
         """As :meth:`Checkpointer.save`, with the scale of the pixels that the weights were trained on."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from maskrcnn_benchmark_hml.compat.checkpoint_file import NEEDED_CLASSIFIER, other_shapes
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.finite import check_weights
 
@@ -15,6 +16,7 @@ _WRAPPER = "module."
 # The relation head alone pools every box from all levels; a detector has no such convolution to start from.
 NEVER_IN_A_DETECTOR = ".pooler.reduce_channel."
 DETECTOR = ("backbone.", "rpn.", "roi_heads.box.")
+CLASSIFIER = "roi_heads.box.predictor."
 OTHER_HEADS = ("roi_heads.relation.", "roi_heads.attribute.", "roi_heads.mask.", "roi_heads.keypoint.")
 
 
@@ -74,6 +76,7 @@ def load_state_dict(
     new_parts: Sequence[str] = (),
     source: str = "the checkpoint",
     partial: bool = False,
+    may_be_new: str | None = None,
 ) -> LoadReport:
     """Load by exact name; everything is checked before the first value is copied.
 
@@ -82,7 +85,9 @@ def load_state_dict(
             another one (the relation head's extractors start as the detector's box head).
         new_parts: name prefixes that the file need not have: they keep their initialisation.
         source: what to call the file in messages.
-        partial: load what fits by name, however little that is.
+        partial: load what fits by name, however little that is, and by shape as far as ``may_be_new`` allows.
+        may_be_new: the part of the model whose tensors may, with ``partial``, have other shapes in the file: they keep
+            their initialisation, to be trained anew. None: all must agree.
 
     Raises:
         HMLError: a name is missing or unknown (not with ``partial``), no name fits, a shape differs (a model for
@@ -113,13 +118,20 @@ def load_state_dict(
             "was trained with, another file, or MODEL.PARTIAL_LOAD True for what fits by name"
         )
     found = {name: given[theirs] for name, theirs in names.items() if theirs in given}
-    wrong = [f"{name} is {tuple(v.shape)}, not {tuple(own[name].shape)}" for name, v in found.items()
-             if v.shape != own[name].shape]
-    if wrong:
-        raise HMLError(
-            f"{source} has other shapes than this model ({brief(wrong, 2)}); check the NUM_CLASSES keys "
-            "(a dataset with another vocabulary?) and the widths in the configuration"
-        )
+    wrong = {name: (value.shape, own[name].shape) for name, value in found.items() if value.shape != own[name].shape}
+    trained = [name for name in wrong if may_be_new is not None and name.startswith(may_be_new)]
+    if wrong and not (partial and len(trained) == len(wrong)):
+        raise HMLError(other_shapes(source, wrong, _remedy(wrong, trained)))
+    found = {name: value for name, value in found.items() if name not in wrong}
+    missing += wrong
     check_weights(found.items(), source)
     target.load_state_dict(found, strict=False)
     return LoadReport(tuple(found), tuple(missing), unexpected)
+
+
+def _remedy(wrong: Collection[str], trained: Collection[str]) -> str:
+    if len(trained) == len(wrong):
+        return "MODEL.PARTIAL_LOAD True leaves them at their initialisation, to be trained anew"
+    if all(name.startswith(CLASSIFIER) for name in wrong if name not in trained):
+        return NEEDED_CLASSIFIER
+    return "use the settings that it was trained with"

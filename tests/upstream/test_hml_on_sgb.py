@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -159,6 +160,26 @@ def test_bad_input_is_a_sentence(run_hml, small_config, case):
         small_config.write_text("- MODEL\n")
     done = run_hml(TRAIN, "out", *options)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+class Marker:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("enabled", ["True", "False"])
+def test_a_detector_that_names_code_is_a_sentence(run_hml, tmp_path, enabled):
+    torch.save({"model": {"backbone.w": torch.ones(1)}, "cfg": Marker(tmp_path / "marker")}, tmp_path / "d.pth")
+    options = [*cell("MotifPredictor", "predcls"), "HML.ENABLED", enabled]
+    done = run_hml(TRAIN, "out", *options, "MODEL.PRETRAINED_DETECTOR_CKPT", str(tmp_path / "d.pth"))
+    assert done.returncode == 2 and "mkdir, which is not loaded because it could run code" in done.stderr
+    assert f"HML_TRUSTED_FILES={tmp_path / 'd.pth'}" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "marker").exists()
 
 
 def test_init_previous_wins_over_a_detector(sgb, mini_vg, small_config, environ, tmp_path):

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "ASIDE", "aside_of", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock", "one_at_a_time",
-    "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "why_unreadable", "write_json",
-    "write_text", "written_aside",
+    "ASIDE", "aside_of", "check_place", "cut_short", "describe_format", "file_digest", "formats", "inherited_lock",
+    "one_at_a_time", "open_h5", "put_in_place", "read_json", "remove_left_over", "save_torch", "why_unreadable",
+    "write_json", "write_text", "written_aside",
 ]
 
 ASIDE = ".part"
@@ -89,6 +89,14 @@ def _runs(pid: str) -> bool:
     except PermissionError:
         return True
     return int(pid) != os.getpid()
+
+
+def check_place(path: str | Path, option: str) -> None:
+    """HMLError if no folder can be made at ``path``, because it or a folder above it is a file."""
+    path = Path(path)
+    file = next((place for place in (path, *path.parents) if place.is_file()), None)
+    if file is not None:
+        raise HMLError(f"{option} is {path}, but {file} is a file; name a folder")
 
 
 def write_text(path: str | Path, text: str, what: str = "file") -> None:

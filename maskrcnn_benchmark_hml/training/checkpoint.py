@@ -66,6 +66,8 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
         raise HMLError(why_unreadable(path, error, "a torch file")) from error
     except (EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise HMLError(f"the resume file {path} is damaged; {_older(checkpoint)}") from error
+    if not isinstance(state, dict) or not {"iteration", "checkpoint_bytes"} <= state.keys():
+        raise HMLError(f"the resume file {path} has another content than a resume file; {_older(checkpoint)}")
     if state["checkpoint_bytes"] != checkpoint.stat().st_size:
         raise HMLError(
             f"the checkpoint {checkpoint} has {checkpoint.stat().st_size} bytes but {state['checkpoint_bytes']} were "
@@ -105,6 +107,8 @@ def check_settings(
         old = json.loads(path.read_text())
     except ValueError as error:
         raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
+    if not isinstance(old, dict):
+        raise HMLError(f"{path} holds no settings; delete it if the run's settings have not changed")
     new = json.loads(json.dumps(settings))
     unpaired = sorted((set(old) ^ set(new)) - {_EXTENDED})
     if unpaired:

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "ASIDE", "aside_of", "content_digest", "cut_short", "damaged_entry", "describe_format", "file_digest",
-    "formats", "load_pickle", "load_torch", "one_at_a_time", "open_h5", "put_in_place",
-    "read_json", "remove_left_over", "sampled_digest", "save_torch", "tensor_bytes", "why_unreadable",
-    "why_unwritable", "write_error", "write_json", "write_text", "written_aside",
+    "ASIDE", "aside_of", "check_place", "content_digest", "cut_short", "damaged_entry", "describe_format",
+    "file_digest", "formats", "load_pickle", "load_torch", "one_at_a_time", "open_h5", "put_in_place", "read_json",
+    "remove_left_over", "sampled_digest", "save_torch", "tensor_bytes", "why_unreadable", "why_unwritable",
+    "write_error", "write_json", "write_text", "written_aside",
 ]
 
 ASIDE = ".part"
@@ -95,6 +95,14 @@ def _runs(pid: str) -> bool:
     except PermissionError:
         return True
     return int(pid) != os.getpid()
+
+
+def check_place(path: str | Path, option: str) -> None:
+    """HMLError if no folder can be made at ``path``, because it or a folder above it is a file."""
+    path = Path(path)
+    file = next((place for place in (path, *path.parents) if place.is_file()), None)
+    if file is not None:
+        raise HMLError(f"{option} is {path}, but {file} is a file; name a folder")
 
 
 def write_text(path: str | Path, text: str, what: str = "file") -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from yacs.config import CfgNode
 
-from maskrcnn_benchmark_hml.config import requested_profile
+from maskrcnn_benchmark_hml.config import add_hml_config, get, requested_profile
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.merge import merge_settings, read_config
+from maskrcnn_benchmark_hml.merge import merge_settings, our_reader, read_config
 
 NO_SETTINGS = {
     "binary": (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "not a text file in UTF-8"),
@@ -63,3 +63,35 @@ def test_a_command_line_that_does_not_fit(options, said):
     with pytest.raises(HMLError) as caught:
         merge_settings(settings(), "", options, "the list")
     assert said in str(caught.value)
+
+
+def of_file(tmp_path, text: str) -> CfgNode:
+    """The settings with HML's keys after a file with this text."""
+    cfg = add_hml_config(settings())
+    (tmp_path / "run.yaml").write_text(text)
+    with our_reader():  # a host's script merges the file by itself
+        cfg.merge_from_file(str(tmp_path / "run.yaml"))
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("HML: {CR: {WEIGHT: 5}}", "CR.WEIGHT", 5.0), ("HML: {STAGES: {LABELS: only}}", "STAGES.LABELS", ("only",)),
+        ("HML: {STAGES: {LABELS: 'only, all'}}", "STAGES.LABELS", ("only", "all")),
+        ("HML: {STAGES: {ITERATIONS: 1}}", "STAGES.ITERATIONS", (1,)), ("HML: {TEST: {TAU: 0.5}}", "TEST.TAU", (0.5,)),
+        ("HML: {LOSS: {EXPONENT: [5e-1, 1]}}", "LOSS.EXPONENT", (0.5, 1)), ("HML:", "CR.WEIGHT", 1.0),
+        ("HML: {TREE: {ACTIONS: ['on', playing]}}", "TREE.ACTIONS", ("on", "playing")),
+        ("HML: {CR: }\nSOLVER:", "CR.WEIGHT", 1.0), ("\ufeffHML: {SEED: 3}", "SEED", 3),
+    ],
+)
+def test_a_file_takes_the_values_that_the_command_line_takes(text, key, value, tmp_path):
+    found = get(of_file(tmp_path, text), key)
+    assert (tuple(found) if isinstance(found, (list, tuple)) else found) == value
+
+
+def test_a_hosts_own_keys_stay_by_its_own_rule(tmp_path):
+    assert of_file(tmp_path, "SOLVER: {STEPS: [1e1, 20]}").SOLVER.STEPS == (10.0, 20)
+    with pytest.raises(HMLError, match="SOLVER.BASE_LR is 1; give a number with a decimal point such as 1.0"):
+        of_file(tmp_path, "SOLVER: {BASE_LR: 1}")
+    assert CfgNode.merge_from_file.__module__ == "yacs.config"

@@ -20,8 +20,9 @@ from ..experiments.presets import PREDICTORS, SMALL_HEAD, TASKS, TITLES, class_c
 from ..experiments.process import interrupt_on_signals
 from ..experiments.run import RunFailed, RunResult
 from ..experiments.tree_choice import HELP, HELP_VECTORS, DataTrees, TreeChoice
-from ..files import write_json
+from ..files import check_place, write_json
 from ..machine import usable_cores
+from ..yaml_file import read_settings
 from .help import texts
 
 DESCRIPTION = """\
@@ -71,8 +72,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     Raises:
         HMLError: the first thing that is.
     """
-    if args.seeds < 1:
-        raise HMLError(f"--seeds is {args.seeds}; give a whole number of at least 1")
+    for option in ("seeds", "jobs"):
+        if getattr(args, option) < 1:
+            raise HMLError(f"--{option} is {getattr(args, option)}; give a whole number of at least 1")
+    check_place(args.out, "--out")
     if args.layers is not None and not 1 <= args.layers <= MOST_LAYERS:
         raise HMLError(f"--layers is {args.layers}; give a whole number from 1 to {MOST_LAYERS}")
     fewest = max(args.layers or 2, 2)
@@ -85,10 +88,15 @@ def check_arguments(args: argparse.Namespace) -> None:
                 raise HMLError(f"--config says all about the model; leave out --{name} or --config")
         if not args.config.is_file():
             raise HMLError(f"there is no config file {args.config}; give an existing file to --config")
+        read_settings(args.config)
     if args.detector is not None and not args.detector.is_file():
         raise HMLError(f"there is no detector {args.detector}; give the model_final.pth of a trained one to --detector")
     if args.data is not None:
         check_folder(args.data)
+    if args.detector is not None:
+        from ..compat.checkpoint_file import weight_names
+
+        weight_names(args.detector)  # reads the names alone, and says what is wrong with the file
 
 
 def run_demo(args: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from ..experiments.grid_runner import run_grid
 from ..experiments.grid_runs import SPLITS, Options, check_trees
 from ..experiments.process import interrupt_on_signals
 from ..experiments.tree_choice import HELP, HELP_VECTORS, TreeChoice
+from ..files import check_place
 from ..machine import usable_cores
 from ..report.tables import format_table
 from .help import texts
@@ -104,6 +105,7 @@ def _planned(args: argparse.Namespace) -> tuple[Grid, Options]:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise HMLError(f"--{option} is {value}; give a whole number of at least 1")
+    check_place(args.out, "--out")
     tree = TreeChoice(args.tree, args.vectors)
     tree.check()
     grid = load_grid(args.name, quick=args.quick).narrowed(args.predictors, args.tasks)

@@ -91,6 +91,10 @@ def _shown(args: argparse.Namespace) -> PredicateTree:
     from ..method.tree import PredicateTree
     from ..method.tree_file import read_overrides
 
+    for option in ("boundaries", "vectors", "actions", "skip_words"):
+        if getattr(args, option):
+            name = option.replace("_", "-")
+            raise HMLError(f"--{name} belongs to building a tree; leave it out, or give --data or --counts, not --show")
     tree = PredicateTree.load(args.show)
     if args.layers is not None:
         tree = tree.with_layers(args.layers)

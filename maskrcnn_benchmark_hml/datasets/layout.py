@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HMLError
-from ..files import aside_of, one_at_a_time, remove_left_over
+from ..files import aside_of, check_place, one_at_a_time, remove_left_over
 
 if TYPE_CHECKING:  # `hml demo --help` imports this module and must stay fast
     import numpy as np
@@ -129,6 +129,7 @@ def require_free(out: Path, force: bool) -> None:
     """
     if out.is_file():
         raise HMLError(f"{out} is a file; name a folder for the dataset")
+    check_place(out, "the dataset's folder")
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not force:

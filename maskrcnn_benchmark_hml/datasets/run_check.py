@@ -14,15 +14,18 @@ import numpy as np
 from ..errors import HMLError
 from ..files import read_json
 from .check import check_bounds
-from .layout import BOX_SCALE, UNREADABLE_VG_IMAGES, Vocabulary, check_file
+from .layout import BOX_SCALE, TEST, TRAIN, UNREADABLE_VG_IMAGES, VALIDATION, Vocabulary, check_file
 from .reader import ARRAYS, RawVG, corners_inside, open_annotations, read_names
 
 _BOXES, _RELATIONS = ("labels", "boxes_1024"), ("relationships", "predicates")
 _IMAGES = ("split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel")
 
 
-def check_files(roidb_file: str, dict_file: str, image_file: str) -> Vocabulary:
-    """Check a dataset's annotations, names and list of images against each other; returns the names.
+def check_files(roidb_file: str, dict_file: str, image_file: str) -> tuple[Vocabulary, list[str]]:
+    """Check a dataset's annotations, names and list of images against each other.
+
+    Returns:
+        The names; and in words what ``hml data check`` refuses and a run does not stop at.
 
     Raises:
         HMLError: names the file, the first wrong entry, and what it must be.
@@ -39,13 +42,19 @@ def check_files(roidb_file: str, dict_file: str, image_file: str) -> Vocabulary:
                                    f"{len(raw[group[0]])}")  # fmt: skip
         box_image = check_bounds(raw, "box", len(raw["labels"]))
         rel_image = check_bounds(raw, "rel", len(raw["predicates"]))
+        if not np.isin(raw["split"], (TRAIN, VALIDATION, TEST)).all():
+            at = int(np.argmax(~np.isin(raw["split"], (TRAIN, VALIDATION, TEST))))
+            raise HMLError(f"'split' of image {at} is {raw['split'][at]}; it must be 0 (training), 1 (validation) or 2 "
+                           "(test)")  # fmt: skip
         _check_indices(raw, "labels", "object", len(names[0]))
         _check_indices(raw, "predicates", "relation", len(names[1]))
-        _check_boxes(raw, box_image)
-        _check_relations(raw, box_image, rel_image)
+        outside = _check_boxes(raw, box_image)
+        itself = _check_relations(raw, box_image, rel_image)
     except HMLError as error:
         raise HMLError(f"{roidb_file}: {error}; correct the file (hml data check names every such error)") from error
-    return Vocabulary(*names)
+    notes = ((outside, "boxes lie outside their pictures"), (itself, "relations join an object with itself"))
+    return Vocabulary(*names), [f"{count:,} {what} in {roidb_file}; hml data check names the first"
+                                for count, what in notes if count]
 
 
 def _entries(image_file: str, images: int, roidb_file: str) -> list[dict[str, Any]]:
@@ -80,7 +89,8 @@ def _check_indices(raw: RawVG, name: str, what: str, most: int) -> None:
         raise HMLError(f"{name!r} of {what} {at} is {values[at]}; it must lie in 1..{most}")
 
 
-def _check_boxes(raw: RawVG, box_image: np.ndarray) -> None:
+def _check_boxes(raw: RawVG, box_image: np.ndarray) -> int:
+    """Returns the number of boxes outside their pictures."""
     boxes = raw["boxes_1024"]
     with np.errstate(invalid="ignore"):
         wrong = ~((boxes[:, :2] >= 0) & (boxes[:, 2:] > 0)).all(1)  # NaN is neither
@@ -99,9 +109,11 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray) -> None:
         at = int(np.argmax(empty))
         raise HMLError(f"all boxes of image {at} (image_id {raw.images[at]['image_id']}) lie outside its picture; "
                        f"boxes are centre and size, scaled so that the longer side has {BOX_SCALE}")  # fmt: skip
+    return int(lost_of.sum())
 
 
-def _check_relations(raw: RawVG, box_image: np.ndarray, rel_image: np.ndarray) -> None:
+def _check_relations(raw: RawVG, box_image: np.ndarray, rel_image: np.ndarray) -> int:
+    """Returns the number of relations of an object with itself."""
     pairs = raw["relationships"].astype(np.int64)
     used = rel_image >= 0
     within = np.all((pairs >= 0) & (pairs < len(box_image)), axis=1)
@@ -111,3 +123,4 @@ def _check_relations(raw: RawVG, box_image: np.ndarray, rel_image: np.ndarray) -
         at = int(np.argmax(wrong))
         raise HMLError(f"relation {at} of image {rel_image[at]} joins the objects {pairs[at].tolist()}, not both of "
                        "which belong to that image")  # fmt: skip
+    return int((used & (pairs[:, 0] == pairs[:, 1])).sum())

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from yacs.config import CfgNode
 
 from ..config import check_option_names, normalise_options
 from ..errors import HMLError
 from ..method.choices import PRIORS
 from ..resources import config_root, embedded_root
+from ..yaml_file import YamlFile, read_yaml
 from .grid import FAMILIES, Grid, Sweep, Variant, override_text
 from .presets import PREDICTORS, TASKS
 
@@ -34,8 +36,11 @@ def grid_names() -> list[str]:
     return sorted(path.stem for path in grid_folder().glob("*.yaml"))
 
 
-def load_grid(name: str, *, quick: bool = False) -> Grid:
+def load_grid(name: str, *, quick: bool = False, above: tuple[Path, ...] = ()) -> Grid:
     """A shipped grid by its name, or one's own by the path of its YAML file.
+
+    Args:
+        above: the files that include this one.
 
     Raises:
         HMLError: no such grid, an unknown key, a wrong value, two variants of one name; each with the file's name.
@@ -45,13 +50,10 @@ def load_grid(name: str, *, quick: bool = False) -> Grid:
         near = difflib.get_close_matches(name, grid_names(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else "hml experiment list shows them."
         raise HMLError(f"there is no experiment {name!r}; {hint}")
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        at = f" in line {where.line + 1}" if where else ""
-        raise HMLError(f"{path.name} is not readable YAML{at}; mend it") from error
-    return _Reader(path.name, quick).grid(path.stem, content)
+    if path.resolve() in above:
+        raise HMLError(f"{path.name} includes itself, over {above[-1].name}; leave one of the two out of include")
+    file = read_yaml(path, "an experiment")
+    return _Reader(path.name, quick, file, (*above, path.resolve())).grid(path.stem, file.content)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class _Reader:
 
     file: str
     quick: bool
+    read: YamlFile
+    files: tuple[Path, ...]  # this one, and those that include it
 
     def grid(self, name: str, content: Any) -> Grid:
         content = dict(self.mapping(content, _KEYS, "the file"))
@@ -77,7 +81,7 @@ class _Reader:
         }
         common = self.settings(content.get("set", {}), "set")
         variants = [variant for other in self.texts(content.get("include", []), "include")
-                    for variant in load_grid(other, quick=self.quick).variants]
+                    for variant in load_grid(other, quick=self.quick, above=self.files).variants]
         own = [self.variant(c, shared, common) for c in [*self.sequence(content.get("variants", []), "variants"),
                                                           *self.product(content.get("axes", []))]]
         names = [variant.name for variant in own]
@@ -96,7 +100,7 @@ class _Reader:
             seeds=1 if self.quick else self.whole(content.get("seeds", 3), "seeds"),
             variants=tuple(variants),
             sweep=self.sweep(content.get("sweep")),
-            merged=bool(content.get("merged", False)),
+            merged=self.truth(content.get("merged", False), "merged"),
         )
 
     def product(self, axes: Any) -> Iterator[dict[str, Any]]:
@@ -107,7 +111,7 @@ class _Reader:
             settings: dict[str, Any] = {}
             for label, part in chosen:
                 part = dict(self.mapping(part or {}, ("set", "tree", "layers", "shares", "family"), f"axes: {label}"))
-                settings.update(part.pop("set", {}))
+                settings.update(self.mapping(part.pop("set", {}), None, f"axes: {label}: set"))
                 variant.update(part)
             yield {**variant, "set": settings}
 
@@ -155,14 +159,25 @@ class _Reader:
                 self.refuse(f"{where} sets {key}, which the experiment itself decides; leave it out")
             if not key.startswith("HML.") and key not in defaults:
                 self.one_of(key, sorted(defaults), where)
+            if value is None:
+                self.refuse(f"{where}: {key} has no value; give one, or leave the key out")
             if isinstance(value, int) and isinstance(defaults.get(key), float):
-                content[key] = float(value)
+                value = content[key] = float(value)
+            default = _literal(defaults.get(key))
+            if default is not None and not self.like(value, default):
+                self.refuse(f"{where}: {key} is {value!r}; give a value like the default, {default!r}")
         try:
             check_option_names(list(content))
             normalise_options([word for key, value in content.items() for word in (key, override_text(value))])
         except HMLError as error:
             self.refuse(f"{where}: {error}")
         return content
+
+    @staticmethod
+    def like(value: Any, default: Any) -> bool:
+        """Whether a value has the type of a key's default, as yacs wants it."""
+        value, listed = _literal(value), (list, tuple)
+        return type(value) is type(default) or isinstance(value, listed) and isinstance(default, listed)
 
     def distinct(self, variants: Sequence[Variant]) -> list[Variant]:
         kept: dict[str, Variant] = {}
@@ -184,12 +199,17 @@ class _Reader:
         if content is None:
             return None
         content = self.mapping(content, ("axis", "log"), "sweep")
-        return Sweep(self.text(content.get("axis"), "sweep: axis"), bool(content.get("log", False)))
+        return Sweep(self.text(content.get("axis"), "sweep: axis"), self.truth(content.get("log", False), "log"))
 
     # -- values -----------------------------------------------------------------------------------------------------
 
     def refuse(self, what: str) -> NoReturn:
-        raise HMLError(f"{self.file}: {what}")
+        raise HMLError(f"{self.file}: {self.read.explained(what)}")
+
+    def truth(self, value: Any, where: str) -> bool:
+        if not isinstance(value, bool):
+            self.refuse(f"{where} is {value!r}; give true or false")
+        return value
 
     def mapping(self, value: Any, known: Sequence[str] | None, where: str) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
@@ -214,7 +234,10 @@ class _Reader:
         return [self.text(one, where) for one in self.sequence(value, where)]
 
     def choices(self, value: Any, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
-        value = [value] if isinstance(value, str) else list(value)
+        if isinstance(value, str):
+            value = [value]
+        elif not isinstance(value, tuple):
+            value = self.sequence(value, where)
         return tuple(self.one_of(one, list(table), where) for one in value)
 
     def text(self, value: Any, where: str) -> str:
@@ -231,6 +254,11 @@ class _Reader:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
             self.refuse(f"{where} has {value!r}; give numbers of at least 0")
         return float(value)
+
+
+def _literal(value: Any) -> Any:
+    """A text as yacs reads it: what it means as a Python literal, else the text."""
+    return CfgNode._decode_cfg_value(value) if isinstance(value, str) else value
 
 
 def host_defaults() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ..datasets.run_check import check_files
 from ..errors import HMLError
 from . import hook_points
 from . import settings as host_settings
+from .environment import say
 from .values import value
 
 
@@ -32,7 +33,9 @@ def check_data(cfg: CfgNode, trains: bool) -> None:
     for name in dict.fromkeys([*training, *others]):
         files = hook_points.dataset_files(cfg, name)
         if files is not None and files not in checked:
-            checked[files] = check_files(*files)
+            checked[files], notes = check_files(*files)
+            for note in notes:
+                say(note)
         if files is not None and name in training:
             for sentence in wrong_numbers(cfg, checked[files], name):
                 raise HMLError(sentence)

@@ -38,7 +38,7 @@ def prepare_process() -> None:
     check_tasks(os.environ)
     raise_file_limit()
     if os.environ.get("MPLBACKEND") and not import_matplotlib():
-        _say(f"MPLBACKEND is {os.environ['MPLBACKEND']}, which is not installed here; it is ignored")
+        say(f"MPLBACKEND is {os.environ['MPLBACKEND']}, which is not installed here; it is ignored")
         os.environ["MPLBACKEND"] = "agg"  # the host, or a package of it, may import matplotlib too
     try:
         tempfile.gettempdir()
@@ -89,7 +89,7 @@ def check_run(cfg: Mapping[str, Any], parsed: argparse.Namespace, trains: bool) 
     workers = _lower_workers(cfg, parsed, trains)
     limit, needed = raise_file_limit(), needed_files(cfg, workers)
     if needed > limit:
-        _say(f"{limit} open files are allowed and {workers} loader workers may need {needed}: if the run ends with "
+        say(f"{limit} open files are allowed and {workers} loader workers may need {needed}: if the run ends with "
              f"'Too many open files', give ulimit -n {needed} first, or use fewer DATALOADER.NUM_WORKERS")
     if cfg["OUTPUT_DIR"]:
         check_disk(cfg["OUTPUT_DIR"], known_checkpoint_bytes(cfg) if trains else 0)
@@ -109,7 +109,7 @@ def _lower_workers(cfg: Mapping[str, Any], parsed: argparse.Namespace, trains: b
         remedy = f"start the container with docker run --shm-size={size}m or more"
         if not hasattr(parsed, "opts"):
             raise HMLError(f"{cause}; set DATALOADER.NUM_WORKERS to {workers}, or {remedy}")
-        _say(f"{cause}: the run uses DATALOADER.NUM_WORKERS {workers}; for all {wanted}, {remedy}")
+        say(f"{cause}: the run uses DATALOADER.NUM_WORKERS {workers}; for all {wanted}, {remedy}")
         parsed.opts = [*(parsed.opts or []), "DATALOADER.NUM_WORKERS", str(workers)]
     return workers
 
@@ -162,7 +162,7 @@ def _up(size: int) -> int:
     return -(-size // _MB)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """One line from one process of a machine."""
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(f"hml: {line}", file=sys.stderr)

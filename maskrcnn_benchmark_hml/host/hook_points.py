@@ -26,6 +26,12 @@ OPTIONAL_NAMES = {
     "inference": "HML.VAL_METRIC mR has no effect",
     "amp": "the gradient scaler's state is not saved",
 }
+#: Settings that name a part of the model, and the host's registry of these parts.
+PARTS = {
+    "MODEL.BACKBONE.CONV_BODY": "BACKBONES",
+    "MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR": "ROI_BOX_FEATURE_EXTRACTORS",
+    "MODEL.ROI_BOX_HEAD.PREDICTOR": "ROI_BOX_PREDICTOR",
+}
 #: Attribute paths on the model.
 RELATION_HEAD = "roi_heads.relation"
 BOX_CLASSIFIER = "roi_heads.box.predictor."
@@ -221,6 +227,13 @@ def dataset_files(cfg, name: str) -> tuple[str, str, str] | None:
         raise HMLError(f"there is no dataset {name!r} in the catalog {cfg.PATHS_CATALOG}; correct DATASETS") from error
     files = [arguments.get(key) for key in ("roidb_file", "dict_file", "image_file")]
     return tuple(files) if all(isinstance(file, str) for file in files) else None
+
+
+def registered(key: str) -> list[str]:
+    """The names that a setting of PARTS may have in the host; [] if the host has no such registry."""
+    importlib.import_module("maskrcnn_benchmark.modeling.detector")  # registers everything
+    registry = importlib.import_module("maskrcnn_benchmark.modeling.registry")
+    return sorted(getattr(registry, PARTS[key], ()))
 
 
 def benchmark_config():

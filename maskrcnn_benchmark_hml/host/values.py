@@ -5,6 +5,7 @@ Read as they stand in the settings: a key that a fork lacks is not checked.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ _CHOICES = {
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
 }
 #: Files that a run writes into OUTPUT_DIR under a fixed name.
-_WRITTEN = ("log.txt", "config.yml", "labels.json", LAST_CHECKPOINT, f"{FINAL}.pth")
+_WRITTEN = ("log.txt", "config.yml", "labels.json", LAST_CHECKPOINT, f"{FINAL}.pth", "hml/settings.json",
+            "hml/tree.json", "hml/stages.json")
 _FOLDERS = ("hml", "inference", "hml_val")
 
 
@@ -41,7 +43,8 @@ def check_values(cfg: Mapping[str, Any], trains: bool) -> None:
     Raises:
         HMLError: names the first wrong key, its value and what is allowed.
     """
-    for sentence in (*_wrong_numbers(cfg, trains), *_wrong_pictures(cfg), *_wrong_device(cfg), *_wrong_task(cfg)):
+    for sentence in (*_wrong_numbers(cfg, trains), *_wrong_pictures(cfg), *_wrong_device(cfg), *_unknown_parts(cfg),
+                     *_wrong_task(cfg)):
         raise HMLError(sentence)
 
 
@@ -125,6 +128,21 @@ def _wrong_device(cfg: Mapping[str, Any]) -> Iterator[str]:
         yield f"MODEL.DEVICE is {name}, but torch sees no GPU here; add MODEL.DEVICE cpu"
     elif device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         yield f"MODEL.DEVICE is {name}, but this machine has {torch.cuda.device_count()} GPUs, counted from 0"
+
+
+def _unknown_parts(cfg: Mapping[str, Any]) -> Iterator[str]:
+    for key in hook_points.PARTS:
+        given, known = value(cfg, key), hook_points.registered(key)
+        if given is not None and known and given not in known:
+            near = difflib.get_close_matches(given, known, n=1)
+            yield f"{key} is {given!r}, which is not known; " + (
+                f"did you mean {near[0]}?" if near else f"use one of: {', '.join(known)}")
+    if value(cfg, "MODEL.RELATION_ON"):
+        predictor, known = host_settings.predictor_name(cfg), hook_points.known_predictors()
+        if predictor not in known:
+            yield f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}"
+    elif value(cfg, "HML.ENABLED"):
+        yield "HML.ENABLED is True, but MODEL.RELATION_ON is False: there is no relation head to train; set it to True"
 
 
 def _wrong_task(cfg: Mapping[str, Any]) -> Iterator[str]:

@@ -99,7 +99,7 @@ def read_tree_file(path: str | Path) -> dict[str, Any]:
         _check_strings(path, "groups", group)
     layers: dict[str, int] = {}
     for k, names in content["layers"].items():
-        if not k.isdecimal():
+        if not (k.isascii() and k.isdecimal()):
             raise HMLError(f"the tree {path} has a layer called {k!r}; layers are numbered from 1")
         _check_strings(path, "layers", names)
         for name in names:

@@ -165,6 +165,15 @@ def _read_metrics(folder: Path) -> Mapping[str, Any]:
     content = read_json(folder / METRICS, "result")
     if not isinstance(content, dict) or "mode" not in content:
         raise HMLError(f"{folder / METRICS} has no 'mode', so it is none of ours; run the test script again")
+    if content["mode"] not in (*TASKS, "detection"):
+        raise HMLError(f"{folder / METRICS} has the mode {content['mode']!r}, no task; run the test script again")
+    of_predicates = content.get("per_predicate", {})
+    parts = of_predicates.values() if isinstance(of_predicates, dict) else [of_predicates]
+    figures = {key: value for key, value in content.items() if "@" in key}
+    for part in (figures, *parts):
+        numbers = isinstance(part, dict) and all(isinstance(v, (int, float, type(None))) for v in part.values())
+        if not numbers:
+            raise HMLError(f"{folder / METRICS} has figures that are no numbers; run the test script again")
     return content
 
 

@@ -86,6 +86,8 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
         raise HMLError(f"the resume file {path} is damaged; {_older(checkpoint)}") from error
     if damage := damaged_entry(path):
         raise HMLError(f"the resume file {path} is damaged ({damage}); {_older(checkpoint)}")
+    if not isinstance(state, dict) or not {"iteration", "checkpoint_bytes"} <= state.keys():
+        raise HMLError(f"the resume file {path} has another content than a resume file; {_older(checkpoint)}")
     if state["checkpoint_bytes"] != checkpoint.stat().st_size:
         raise HMLError(
             f"the checkpoint {checkpoint} has {checkpoint.stat().st_size} bytes but {state['checkpoint_bytes']} were "
@@ -200,9 +202,12 @@ def _recorded(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise HMLError(f"{path} is not readable JSON; delete it if the run's settings have not changed") from error
+    if not isinstance(content, dict):
+        raise HMLError(f"{path} holds no settings; delete it if the run's settings have not changed")
+    return content
 
 
 def plain(value: Any) -> Any:

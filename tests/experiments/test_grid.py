@@ -238,7 +238,7 @@ def test_what_is_wrong_in_a_file_is_named(case, tmp_path):
 
 def test_unreadable_and_missing_files(tmp_path):
     (tmp_path / "torn.yaml").write_text("title: [a\ncells: {")
-    with pytest.raises(HMLError, match="torn.yaml is not readable YAML in line"):
+    with pytest.raises(HMLError, match="torn.yaml is not valid YAML at line"):
         load_grid(str(tmp_path / "torn.yaml"))
     with pytest.raises(HMLError, match="no experiment 'tabel2'; did you mean table2"):
         load_grid("tabel2")

@@ -12,16 +12,22 @@ from pathlib import Path
 from ...datasets.format import check_vg
 from ...datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
 from ...datasets.pictures import instead_of, present_ids
+from ...datasets.reader import read_names
 from ...errors import HMLError
 from ...files import open_h5, read_json
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding, some
+from .head_checks import PREDICTORS
 from .hook_point_checks import BUILD, SCRIPT
 from .source import PACKAGE, Absent, Source
 
 CATALOG = f"{PACKAGE}/config/paths_catalog.py"
+MOTIFS = f"{PACKAGE}/modeling/roi_heads/relation_head/model_motifs.py"
 _PATH = re.compile(
     r"^/(home|mnt|data\w*|media|root|share|users|Users|workspace)/|^(\./)?datasets/\w|/datasets/.*\.(json|h5|pkl|npy)$"
 )
+#: Visual Genome's numbers of object, predicate and attribute classes, background included, by their settings.
+VG_NUMBERS = {"MODEL.ROI_BOX_HEAD.NUM_CLASSES": 151, "MODEL.ROI_RELATION_HEAD.NUM_CLASSES": 51,
+              "MODEL.ROI_ATTRIBUTE_HEAD.NUM_ATTRIBUTES": 201}  # fmt: skip
 _KEYS = ("roidb_file", "dict_file", "image_file", "img_dir")
 
 
@@ -106,6 +112,7 @@ def check_data(source: Source, data: str | None) -> Iterator[Finding]:
         return
     yield Finding("dataset", OK, f"annotations {places.roidb_file}, pictures {places.img_dir}")
     yield from three_causes(places)
+    yield from asserted_numbers(source, places)
     if data is not None:
         try:
             held = check_vg(data)
@@ -115,6 +122,25 @@ def check_data(source: Source, data: str | None) -> Iterator[Finding]:
                           f"predicates, {held.relations['train']:,} relations to train on")
         except HMLError as error:
             yield Finding("dataset folder", BREAKS, str(error))
+
+
+def asserted_numbers(source: Source, places: Places) -> Iterator[Finding]:
+    """What the settings must say for this data: a host asserts it without a word."""
+    try:
+        names = read_names(places.dict_file, "label", "predicate", "attribute")
+        predictors = ast.unparse(source.tree(PREDICTORS))
+    except (HMLError, Absent) as error:
+        yield Finding("data: numbers of classes", BREAKS, str(error))
+        return
+    given = {key: len(of_kind) + 1 for key, of_kind in zip(VG_NUMBERS, names)}
+    if "num_att_cls ==" not in predictors:  # only SGB and some forks assert it
+        given.pop("MODEL.ROI_ATTRIBUTE_HEAD.NUM_ATTRIBUTES")
+    other = " ".join(f"{key} {number}" for key, number in given.items() if number != VG_NUMBERS[key])
+    yield Finding("data: numbers of classes", PARTLY if other else OK, other and (
+        f"not Visual Genome's, which the usual config files have: give {other}, or the benchmark stops"))
+    if "l_batch == 1" in (source.root / MOTIFS).read_text("utf-8") if (source.root / MOTIFS).is_file() else False:
+        yield Finding("data: images per test batch", HANDLED, "MOTIFS tests one image per process in SGCls and SGDet; "
+                      "hml run refuses a larger TEST.IMS_PER_BATCH at the start")  # fmt: skip
 
 
 def written_paths(source: Source) -> Iterator[Finding]:

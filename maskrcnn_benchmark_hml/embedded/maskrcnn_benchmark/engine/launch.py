@@ -27,7 +27,8 @@ from maskrcnn_benchmark_hml.run_folder import check_not_hml, newest_checkpoint
 
 # float16 becomes bfloat16 on a CPU, where float16 lacks half of the operations.
 _PRECISIONS = ("float32", "float16")
-_MUST_BE_OFF = ("MODEL.MASK_ON", "MODEL.KEYPOINT_ON", "MODEL.RETINANET_ON", "TEST.BBOX_AUG.ENABLED")
+_MUST_BE_OFF = ("MODEL.ATTRIBUTE_ON", "MODEL.MASK_ON", "MODEL.KEYPOINT_ON", "MODEL.RETINANET_ON",
+                "TEST.BBOX_AUG.ENABLED")  # fmt: skip
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import HMLError
 from ..method.tree import PredicateTree, build_clustered_tree, build_frequency_tree
 from ..method.tree_file import read_overrides
-from ..method.vectors import load_vectors
+from ..method.vectors import load_vectors, words_to_read
 from ..resources import config_root
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -79,8 +79,7 @@ def _made_before(settings, names: list[str], overrides: Mapping[str, Any]) -> Pr
 
 def _build(settings, names: list[str], counts: Mapping[str, int], overrides: Mapping[str, Any]) -> PredicateTree:
     common = {"overrides": overrides, "threshold": settings.THRESHOLD, "skip_words": tuple(settings.SKIP_WORDS)}
-    words = {word for name in names for word in name.split()}
-    vectors = load_vectors(settings.VECTORS, words=words) if settings.VECTORS else None
+    vectors = load_vectors(settings.VECTORS, words=words_to_read(names)) if settings.VECTORS else None
     if settings.BUILDER == "frequency":
         boundaries = tuple(settings.BOUNDARIES)
         if settings.ACTIONS:

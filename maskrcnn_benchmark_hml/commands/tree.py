@@ -128,13 +128,12 @@ def _build(args: argparse.Namespace) -> PredicateTree:
 def _vectors(path: str, predicates: list[str]) -> WordVectors:
     from tqdm import tqdm
 
-    from ..method.vectors import load_vectors
+    from ..method.vectors import load_vectors, words_to_read
 
-    words = {word for name in predicates for word in name.split()}
     size = Path(path).stat().st_size if Path(path).is_file() else 0
     # Reading a whole GloVe or GoogleNews file takes minutes.
     with tqdm(total=size, unit="B", unit_scale=True, desc="word vectors", disable=None) as bar:
-        return load_vectors(path, words=words, progress=bar.update)
+        return load_vectors(path, words=words_to_read(predicates), progress=bar.update)
 
 
 def read_counts(path: str | Path) -> tuple[list[str], dict[str, int]]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..datasets.format import validation_size
-from ..datasets.layout import TRAIN, UNREADABLE_VG_IMAGES, VALIDATION
+from ..datasets.layout import TRAIN, VALIDATION
 from ..datasets.pictures import locate_pictures, only_jpg, open_picture
-from ..datasets.reader import unsigned_arrays, unsigned_sentence
+from ..datasets.reader import listed_images, unsigned_arrays, unsigned_sentence
 from ..datasets.visible import PER_IMAGE, images_with_boxes, leave_out_images
 from ..errors import HMLError
 from ..files import open_h5, read_json, why_unreadable
@@ -69,8 +69,7 @@ def list_images(img_dir: str, image_file: str, *args: Any, **kwargs: Any) -> tup
     """
     entries = read_json(image_file)
     expected = _covered.get()
-    if expected is None or len(entries) != expected:
-        entries = [entry for entry in entries if entry["image_id"] not in UNREADABLE_VG_IMAGES]
+    entries = listed_images(entries, -1 if expected is None else expected)
     if expected is not None and len(entries) != expected:
         raise HMLError(
             f"{image_file} lists {len(entries)} images but the annotation file covers {expected}; use the "

@@ -31,8 +31,9 @@ How it is read: a split's images are those with the right ``split``, at least on
 at least one relation. The validation split is the images with split 1 where the file has such; else the first of the
 training split. Scene-Graph-Benchmark.pytorch itself, and most forks, know no split 1: they use those images nowhere and
 always validate on the first of the training split (IETrans reads split 1). image_data.json's entries and the
-arrays go together by position, after Visual Genome's four broken pictures (ids 1592, 1722, 4616, 4617) and, in the
-benchmark, every picture missing on disk are skipped: one missing picture shifts all later ones.
+arrays go together by position. If the list is longer than the arrays, Visual Genome's four broken pictures (ids 1592,
+1722, 4616, 4617) are left out of it first. Scene-Graph-Benchmark.pytorch itself also skips every picture missing on
+disk, so that one missing picture shifts all later ones.
 """
 
 from __future__ import annotations

@@ -87,11 +87,21 @@ def load_raw(folder: Path | str) -> RawVG:
     with open_annotations(folder / H5_NAME) as h5:
         arrays, attrs = {name: h5[name][()] for name in ARRAYS if name in h5}, dict(h5.attrs)
     dicts, images = _load_json(folder / DICTS_NAME, dict), _load_json(folder / IMAGES_NAME, list)
-    kept = [e for e in images if not isinstance(e, dict) or e.get("image_id") not in UNREADABLE_VG_IMAGES]
     has_attributes = "attributes" in arrays
     if not has_attributes:
         arrays["attributes"] = no_attributes(len(arrays["labels"]))
-    return RawVG(folder, arrays, attrs, dicts, kept, has_attributes)
+    return RawVG(folder, arrays, attrs, dicts, listed_images(images, len(arrays["split"])), has_attributes)
+
+
+def listed_images(entries: list[Any], images: int) -> list[Any]:
+    """The entries of image_data.json that go with an annotation file of so many images, as every reader takes them.
+
+    Where there are more entries than images, Visual Genome's four broken pictures are left out: its list has them, its
+    annotations do not. Where there are as many, an image of other data may have one of those ids.
+    """
+    if len(entries) == images:
+        return entries
+    return [e for e in entries if not isinstance(e, dict) or e.get("image_id") not in UNREADABLE_VG_IMAGES]
 
 
 @contextmanager

@@ -183,9 +183,9 @@ class DataTrees:
     @cached_property
     def vectors(self) -> WordVectors:
         """The given word vectors, read once for all runs: a tree also names their file's digest, GB to read."""
-        from ..method.vectors import load_vectors
+        from ..method.vectors import load_vectors, words_to_read
 
-        return load_vectors(str(self.choice.vectors), words={word for name in self.names for word in name.split()})
+        return load_vectors(str(self.choice.vectors), words=words_to_read(self.names))
 
     @cached_property
     def shipped(self) -> PredicateTree | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import HMLError
-from .vectors import WordVectors, embed_phrase
+from .vectors import WordVectors, embed_phrase, phrase_words
 
 _DECIMALS = 12
+_log = logging.getLogger("maskrcnn_benchmark.hml")
 
 
 def frequency_order(predicates: Sequence[str], counts: Mapping[str, int]) -> list[str]:
@@ -58,19 +60,28 @@ def cluster_predicates(
 
 
 def _check_words(order: Sequence[str], vectors: WordVectors, skip_words: Collection[str]) -> None:
-    """HMLError that names every word without a vector, each with the first predicate that has it."""
+    """Say which words are read in another spelling.
+
+    Raises:
+        HMLError: words without a vector; names each with the first predicate that has it.
+    """
     missing: dict[str, str] = {}
+    read: dict[str, str] = {}
     for name in order:
-        for word in name.split():
-            if word not in skip_words and word not in vectors:
-                missing.setdefault(word, name)
+        words, unknown = phrase_words(vectors, name, skip_words)
+        missing.update((word, name) for word in unknown if word not in missing)
+        if words != [word for word in name.split() if word not in skip_words]:
+            read[name] = " ".join(words)
+    if read and not missing:
+        used = ", ".join(f"{words!r} for {name!r}" for name, words in read.items())
+        _log.warning("HML: %s lacks words as the predicates spell them; used instead: %s", vectors.name, used)
     if not missing:
         return
-    words = ", ".join(f"{word!r} of {name!r}" for word, name in missing.items())
+    named = ", ".join(f"{word!r} of {name!r}" for word, name in missing.items())
     is_one = len(missing) == 1
     raise HMLError(
         f"{len(missing)} word{'' if is_one else 's'} of the predicates {'has' if is_one else 'have'} no vector in "
-        f"{vectors.name}: {words}; skip {'it' if is_one else 'them'} (--skip-words {' '.join(missing)}) or use vectors "
+        f"{vectors.name}: {named}; skip {'it' if is_one else 'them'} (--skip-words {' '.join(missing)}) or use vectors "
         f"that have {'it' if is_one else 'them'}"
     )
 

@@ -10,7 +10,7 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,9 @@ Table = tuple[str, dict[str, int], np.ndarray]
 """The vectors' name, word -> row, and float32 (words, dim)."""
 
 _CHUNK = 1 << 24
+_LONGEST_WORD = 1 << 12
+_CONTROL = 9
+"""Bytes below a tabulator are in no word, but in most vectors."""
 _OPENERS: dict[str, Callable[..., Any]] = {
     formats.GZIP: gzip.open, formats.BZIP2: bz2.open, formats.XZ: lzma.open,
 }  # fmt: skip
@@ -95,12 +98,12 @@ def _rows(file: Any, path: Path, words: frozenset[str] | None) -> tuple[dict[str
     fields = first.split()
     if len(fields) == 2 and all(field.isdigit() for field in fields):
         count, dim = (int(field) for field in fields)
-        if not _is_text_row(file.peek(4096)):
+        if not _numbers_at_end(_whole_fields(file.peek(1 << 16))):
             return _table(_binary_rows(file, path, count, dim, words), path, words)
         return _table(_text_rows(file, path, 2, dim, count, words), path, words)
-    # The first row decides the length; later words may themselves hold blanks (GloVe 840B).
-    dim = len(first.split()) - 1
-    if dim < 1 or not _is_text_row(first):
+    # The first row decides the length; words may themselves hold blanks (GloVe 840B).
+    dim = _numbers_at_end(fields)
+    if dim < 1:
         raise HMLError(f"{path} line 1 is not a 'word number number ...' row, so it has none of these formats: {KNOWN}")
     rows = _text_rows(_with_first(first, file), path, 1, dim, None, words)
     return _table(rows, path, words)
@@ -111,13 +114,22 @@ def _with_first(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _is_text_row(sample: bytes) -> bool:
-    """Whether the bytes are 'word number ...' rather than 'word <raw floats>'."""
-    fields = sample.replace(b"\t", b" ").split(b" ", 2)
-    try:
-        return len(fields) >= 2 and bool(np.isfinite(float(fields[1])) or b"nan" in fields[1].lower())
-    except ValueError:
-        return False
+def _whole_fields(sample: bytes) -> list[bytes]:
+    """The fields of the first line of a sample, without one that the sample may cut."""
+    line, end, _ = sample.partition(b"\n")
+    return line.split() if end else line.split()[:-1]
+
+
+def _numbers_at_end(fields: Sequence[bytes]) -> int:
+    """How many numbers a row 'word number ...' ends with; 0 for a row of word2vec's binary format. NaN is a number."""
+    count = 0
+    for field in reversed(fields[1:]):
+        try:
+            float(field)
+        except ValueError:
+            break
+        count += 1
+    return count
 
 
 def _text_rows(
@@ -154,23 +166,40 @@ def _text_row(line: bytes, path: Path, number: int, dim: int) -> tuple[str, np.n
 def _binary_rows(
     file: IO[bytes], path: Path, count: int, dim: int, words: frozenset[str] | None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(word, vector) of the wanted rows 'word<blank><dim float32, little-endian>'."""
+    """(word, vector) of the wanted rows 'word<blank><dim float32, little-endian>', each with or without a line end."""
     wanted = None if words is None else {word.encode() for word in words}
-    buffer, at, width = b"", 0, 4 * dim
+    buffer, at, width, lines = b"", 0, 4 * dim, False
     for number in range(count):
-        end = buffer.find(b" ", at)
-        while end < 0 or end + 1 + width > len(buffer):
-            more = file.read(_CHUNK)
-            if not more:
-                raise HMLError(
-                    f"{path} is cut short: it holds {number} of the {count} words that its first line states"
-                )
-            buffer, at = buffer[at:] + more, 0
-            end = buffer.find(b" ")
+        if len(buffer) - at < width + _LONGEST_WORD:
+            buffer, at = buffer[at:] + file.read(_CHUNK), 0
+        if not number:
+            end = _word_end(buffer, at, width, True)
+            lines = buffer[end + 1 + width : end + 2 + width] == b"\n"
+        end = _word_end(buffer, at, width, lines)
+        if end < 0 or end + 1 + width > len(buffer):
+            raise HMLError(f"{path} is cut short: it holds {number} of the {count} words that its first line states")
         word = buffer[at:end].lstrip(b"\n")
+        if word and min(word) < _CONTROL:
+            raise HMLError(
+                f"word {number} of {path} is no text: the file is damaged, or a word before it holds a blank, which "
+                "this binary format cannot express; save the vectors as text (save_word2vec_format, binary=False)"
+            )
         if wanted is None or word in wanted:
             yield word.decode("utf-8", errors="replace"), np.frombuffer(buffer, "<f4", dim, end + 1).astype(np.float32)
         at = end + 1 + width
+
+
+def _word_end(buffer: bytes, at: int, width: int, lines: bool) -> int:
+    """Where the word that begins at ``at`` ends: at its first blank or, if rows end lines, at the blank before a vector
+    that a line end follows, so that a word may hold blanks. -1: there is no blank.
+    """
+    first = end = buffer.find(b" ", at)
+    if not lines or buffer[end + 1 + width : end + 2 + width] in (b"\n", b""):
+        return first
+    while end >= 0 and buffer[end + 1 + width : end + 2 + width] != b"\n":
+        end = buffer.find(b" ", end + 1, at + _LONGEST_WORD)
+    word = buffer[at:end].lstrip(b"\n")
+    return first if end < 0 or min(word) < 32 or "\ufffd" in word.decode("utf-8", errors="replace") else end
 
 
 def _table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .vector_cache import read_once_per_machine
 from .vector_files import KNOWN, read_vectors
 
 _CHUNK = 1 << 22
+_JOINTS = re.compile("[_-]+")
 
 
 class WordVectors:
@@ -57,12 +59,44 @@ class WordVectors:
         return self._matrix[self._index[word]]
 
 
+def words_to_read(names: Iterable[str]) -> set[str]:
+    """Every word that the phrases may be made of, in each spelling that :func:`phrase_words` tries."""
+    return {word for name in names for given in name.split() for spelling in _spellings(given) for word in spelling}
+
+
+def phrase_words(vectors: WordVectors, text: str, skip_words: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """The words whose vectors make up a phrase, and its words without a vector; skipped words are in neither.
+
+    A word without a vector is tried in small letters, then split at ``_`` and ``-``, then both: ``Parked_on`` as
+    ``parked on``.
+    """
+    found: list[str] = []
+    unknown: list[str] = []
+    for given in text.split():
+        if given in skip_words:
+            continue
+        spellings = [[word for word in spelling if word not in skip_words] for spelling in _spellings(given)]
+        known = [spelling for spelling in spellings if all(word in vectors for word in spelling)]
+        if known:
+            found += known[0]
+        else:  # the parts without a vector, or the whole word if no part has one
+            without = [word for word in spellings[-1] if word not in vectors]
+            unknown += without if len(without) < len(spellings[-1]) else [given]
+    return found, unknown
+
+
+def _spellings(word: str) -> list[list[str]]:
+    parts = [part for part in _JOINTS.split(word) if part]
+    tried = [[word], [word.lower()], parts, [part.lower() for part in parts]]
+    return [spelling for at, spelling in enumerate(tried) if spelling and spelling not in tried[:at]]
+
+
 def embed_phrase(vectors: WordVectors, text: str, skip_words: Collection[str] = ()) -> np.ndarray:
     """DWE (eq. 1): the mean of the vectors of a phrase's words, not normalised.
 
     Args:
         vectors: the word vectors.
-        text: words separated by blanks, e.g. ``"sitting on"``.
+        text: words separated by blanks, e.g. ``"sitting on"``; other spellings are those of :func:`phrase_words`.
         skip_words: words left out of the mean, e.g. ``of`` and ``to``, which word2vec GoogleNews lacks.
 
     Returns:
@@ -71,8 +105,7 @@ def embed_phrase(vectors: WordVectors, text: str, skip_words: Collection[str] = 
     Raises:
         HMLError: a word without vector that is not skipped, or a phrase of which nothing is left.
     """
-    words = [word for word in text.split() if word not in skip_words]
-    unknown = [word for word in words if word not in vectors]
+    words, unknown = phrase_words(vectors, text, skip_words)
     if unknown:
         raise HMLError(
             f"predicate {text!r} has words without a vector in {vectors.name}: {', '.join(map(repr, unknown))}; "

@@ -11,7 +11,7 @@ from ..errors import HMLError
 from ..method.tree import PredicateTree
 from ..method.tree_builders import build_clustered_tree, build_frequency_tree
 from ..method.tree_file import read_overrides
-from ..method.vectors import load_vectors
+from ..method.vectors import load_vectors, words_to_read
 from ..resources import config_root
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
@@ -82,8 +82,7 @@ def _build(settings, names: list[str], counts: Mapping[str, int], overrides: Map
     common: dict[str, Any] = {
         "overrides": overrides, "threshold": settings.THRESHOLD, "skip_words": tuple(settings.SKIP_WORDS),
     }  # fmt: skip
-    words = {word for name in names for word in name.split()}
-    vectors = load_vectors(settings.VECTORS, words=words) if settings.VECTORS else None
+    vectors = load_vectors(settings.VECTORS, words=words_to_read(names)) if settings.VECTORS else None
     if settings.BUILDER == "frequency":
         boundaries = tuple(settings.BOUNDARIES)
         if settings.ACTIONS:

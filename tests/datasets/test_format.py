@@ -19,6 +19,7 @@ from maskrcnn_benchmark_hml.datasets.format import (
 )
 from maskrcnn_benchmark_hml.datasets.layout import new_dataset_folder
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host.doctor.data_checks import folder_places, three_causes
 
 
 def test_records_come_back_as_written(small, records, vocabulary):
@@ -79,6 +80,16 @@ def test_visual_genomes_broken_pictures_are_skipped(small):
     (small / "image_data.json").write_text(json.dumps(images))
     assert [r.image_id for r in read_vg(small).records] == [11, 12, 13, 14]
     assert check_vg(small).images == {"train": 3, "test": 1}
+
+
+def test_other_data_may_have_the_ids_of_broken_pictures(small):
+    images = json.loads((small / "image_data.json").read_text())
+    images[1]["image_id"] = 1592
+    (small / "image_data.json").write_text(json.dumps(images))
+    (small / "VG_100K" / "12.jpg").rename(small / "VG_100K" / "1592.jpg")
+    assert [r.image_id for r in read_vg(small).records] == [11, 1592, 13, 14]
+    assert check_vg(small).images == {"train": 3, "test": 1}
+    assert not [f for f in three_causes(folder_places(small)) if f.state != "ok"], "hml doctor says the same"
 
 
 @pytest.mark.parametrize(("n_train", "stored", "size"), [(62723, None, 5000), (300, None, 30), (4, None, 1), (9, 0, 0)])

@@ -14,7 +14,15 @@ from gensim.models import KeyedVectors
 
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method import vector_cache
-from maskrcnn_benchmark_hml.method.vectors import embed_phrase, find_vectors, load_vectors
+from maskrcnn_benchmark_hml.method.clustering import cluster_predicates
+from maskrcnn_benchmark_hml.method.vectors import (
+    WordVectors,
+    embed_phrase,
+    find_vectors,
+    load_vectors,
+    phrase_words,
+    words_to_read,
+)
 
 WORDS = ["on", "sitting", "of", "zürich"]
 MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5
@@ -271,3 +279,66 @@ def test_the_place_of_the_vectors(tmp_path):
     for name in ("glove.6B.zip", "glove.6B.200d.txt.pt", "glove.6B.200d.txt", "glove.6B.200d.pt"):
         (tmp_path / name).touch()
         assert find_vectors(tmp_path, "glove.6B", 200).name == name
+
+
+def word2vec_file(path, kind: str, words: list[str], end: bytes = b"\n"):
+    """The words with MATRIX's rows, in word2vec's text or binary format, with or without line ends."""
+    rows = list(zip(words, MATRIX))
+    head = f"{len(rows)} 3\n".encode()
+    if kind == "text":
+        path.write_bytes(head + b"".join(f"{w} {' '.join(map(str, row))}\n".encode() for w, row in rows))
+    elif kind == "glove":
+        path.write_bytes(b"".join(f"{w} {' '.join(map(str, row))}\n".encode() for w, row in rows))
+    else:
+        path.write_bytes(head + b"".join(w.encode() + b" " + row.astype("<f4").tobytes() + end for w, row in rows))
+    return path
+
+
+BLANKS = ["in spite of", "on", "New York", "zürich"]
+
+
+@pytest.mark.parametrize("kind", ["text", "glove", "binary"])
+def test_words_may_hold_blanks_also_in_the_first_row(tmp_path, kind):
+    path = word2vec_file(tmp_path / "v.bin", kind, BLANKS)
+    vectors = load_vectors(path, 3)
+    assert len(vectors) == 4 and all(np.allclose(vectors[word], row) for word, row in zip(BLANKS, MATRIX))
+    chosen = load_vectors(path, 3, words=["on", "New York", "spite"])
+    assert len(chosen) == 2 and np.allclose(chosen["on"], MATRIX[1])
+
+
+def test_blanks_in_a_binary_file_without_line_ends_get_a_remedy_that_helps(tmp_path):
+    path = word2vec_file(tmp_path / "v.bin", "binary", ["on", "in", "of", "at"], end=b"")
+    assert np.array_equal(load_vectors(path, 3)["at"], MATRIX[3].astype(np.float32))
+    path = word2vec_file(tmp_path / "v.bin", "binary", BLANKS, end=b"")
+    with pytest.raises(HMLError, match="no text: .* a word before it holds a blank, .*save the vectors as text"):
+        load_vectors(path, 3, words=["on"])
+
+
+SPELLINGS = {
+    "parked_on": "parked on", "next-to": "next to", "On": "on", "Interacts_With": "interacts with", "on": "on",
+    "New_York": "New_York", "T-shirt": "t-shirt", "hang  from__": "hang from",
+}  # fmt: skip
+
+
+def spelt() -> WordVectors:
+    words = ["parked", "on", "next", "to", "interacts", "with", "New_York", "t-shirt", "hang", "from", "New", "York"]
+    rows = np.random.default_rng(0).normal(size=(len(words), 4)).astype(np.float32)
+    return WordVectors("v", "0", {word: i for i, word in enumerate(words)}, rows)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_other_spellings_of_a_predicate_have_its_vector(name):
+    vectors, words = spelt(), SPELLINGS[name].split()
+    assert phrase_words(vectors, name) == (words, [])
+    assert np.array_equal(embed_phrase(vectors, name), np.mean([vectors[w].astype(np.float64) for w in words], axis=0))
+    assert set(words) <= words_to_read([name])
+    assert phrase_words(vectors, name, words) == ([], []), "skipped words are skipped in every spelling"
+
+
+def test_other_spellings_are_said_and_words_without_a_vector_named(caplog):
+    groups = cluster_predicates(["on", "On", "parked_on"], spelt(), 0.99)
+    assert groups == [["on", "On"], ["parked_on"]]
+    assert "v lacks words as the predicates spell them" in caplog.text
+    assert "used instead: 'on' for 'On', 'parked on' for 'parked_on'" in caplog.text
+    with pytest.raises(HMLError, match=r"1 word of the predicates has no vector in v: 'lies' of 'Lies_on'; skip it"):
+        cluster_predicates(["on", "Lies_on"], spelt(), 0.99)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...datasets.format import check_vg
-from ...datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, UNREADABLE_VG_IMAGES
+from ...datasets.layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME
 from ...datasets.pictures import instead_of, present_ids
-from ...datasets.reader import read_names
+from ...datasets.reader import listed_images, read_names
 from ...errors import HMLError
 from ...files import open_h5, read_json
 from .finding import BREAKS, HANDLED, OK, PARTLY, Finding, some
@@ -174,9 +174,9 @@ def written_paths(source: Source) -> Iterator[Finding]:
 def three_causes(places: Places) -> Iterator[Finding]:
     """Images missing, two Visual Genome folders not merged, image_data.json of another dataset or version."""
     try:
-        listed = [int(entry["image_id"]) for entry in read_json(places.image_file)]
         with open_h5(places.roidb_file) as file:
             annotated = len(file["split"])
+        usable = [int(entry["image_id"]) for entry in listed_images(read_json(places.image_file), annotated)]
         present = present_ids(places.img_dir)
     except HMLError as error:
         yield Finding("108073: files", BREAKS, str(error))
@@ -185,8 +185,7 @@ def three_causes(places: Places) -> Iterator[Finding]:
         yield Finding("108073: files", BREAKS, f"{places.image_file} lists no image_id for an entry, or "
                       f"{places.roidb_file} has no array 'split' ({error!r}); use files in Visual Genome's format")
         return
-    usable = [number for number in listed if number not in UNREADABLE_VG_IMAGES]
-    fits = annotated in (len(usable), len(listed))
+    fits = annotated == len(usable)
     yield Finding("108073: image_data.json", OK if fits else BREAKS, "" if fits else (
         f"{places.image_file} lists {len(usable)} images, the annotations cover {annotated}; use the image_data.json "
         "that came with them"

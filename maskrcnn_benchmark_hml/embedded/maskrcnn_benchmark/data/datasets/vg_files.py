@@ -15,9 +15,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from maskrcnn_benchmark_hml.datasets.layout import BACKGROUND, BOX_SCALE, UNREADABLE_VG_IMAGES, check_file
+from maskrcnn_benchmark_hml.datasets.layout import BACKGROUND, BOX_SCALE, check_file
 from maskrcnn_benchmark_hml.datasets.pictures import locate_pictures
-from maskrcnn_benchmark_hml.datasets.reader import no_attributes, open_annotations, read_names, split_images
+from maskrcnn_benchmark_hml.datasets.reader import (
+    listed_images,
+    no_attributes,
+    open_annotations,
+    read_names,
+    split_images,
+)
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.files import read_json
 
@@ -213,9 +219,7 @@ def read_images(img_dir: str | Path, image_file: str | Path, split_mask: np.ndar
     Raises:
         HMLError: the list does not fit the annotation file, or a picture is missing; the first one is named.
     """
-    entries = read_json(check_file(image_file))
-    if len(entries) != len(split_mask):  # Visual Genome's list has four damaged pictures that its annotations leave out
-        entries = [entry for entry in entries if entry["image_id"] not in UNREADABLE_VG_IMAGES]
+    entries = listed_images(read_json(check_file(image_file)), len(split_mask))
     if len(entries) != len(split_mask):
         raise HMLError(
             f"{image_file} lists {len(entries)} images but the annotation file has {len(split_mask)}; "

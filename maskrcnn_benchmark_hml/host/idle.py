@@ -47,7 +47,7 @@ RULES = (
          "no stage has the class-balanced loss (HML.LOSS.CLASS_BALANCED, HML.CONTROL)"),
     Rule(_names("CR.", "CR.WEIGHT"), lambda c, s: c.HML.CR.WEIGHT == 0, "HML.CR.WEIGHT is 0"),
     Rule(("MR.MODE", "MR.REDUCTION"), lambda c, s: c.HML.MR.WEIGHT == 0, "HML.MR.WEIGHT is 0"),
-    Rule(("VAL_METRIC",), lambda c, s: not (c.SOLVER.TO_VAL or c.SOLVER.PRE_VAL),
+    Rule(("VAL_METRIC",), lambda c, s: not (c.SOLVER.TO_VAL or c.SOLVER.get("PRE_VAL", False)),
          "there is no validation (SOLVER.TO_VAL False)"),
     Rule(("TREE.BUILDER",), lambda c, s: bool(c.HML.TREE.FILE), "the tree is that of HML.TREE.FILE"),
     Rule(("TREE.BOUNDARIES",), lambda c, s: bool(c.HML.TREE.FILE) or c.HML.TREE.BUILDER != "frequency",

@@ -89,8 +89,8 @@ def _checked_checkpointer(base: type) -> type:
             return loaded
 
         def _named_by(self, f: str) -> str:
-            return "named by " + (
-                "last_checkpoint" if self._is_own(f) else "MODEL.WEIGHT or MODEL.PRETRAINED_DETECTOR_CKPT")
+            return "named by last_checkpoint" if self._is_own(f) else \
+                "named by MODEL.WEIGHT or MODEL.PRETRAINED_DETECTOR_CKPT"
 
         def _is_own(self, f: str) -> bool:
             return bool(getattr(self, "save_dir", "")) and f == self.get_checkpoint_file() != ""

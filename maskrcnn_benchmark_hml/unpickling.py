@@ -135,9 +135,13 @@ def _pickle_module(source: str, classes: Classes | None) -> types.SimpleNamespac
 
         def further(self, module: str, name: str) -> Any:
             if (module, name) == ("torch.storage", "_load_from_bytes"):  # a tensor that pickle wrote, not torch.save
-                return lambda data: torch.load(io.BytesIO(data), map_location="cpu", weights_only=False,
-                                               pickle_module=restricted)
+                return tensor_from
             return classes(module, name) if classes is not None else None
+
+    def tensor_from(data: bytes) -> Any:
+        _refuse_torchscript(io.BytesIO(data))
+        with _own_pickle_module():
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False, pickle_module=restricted)
 
     restricted = types.SimpleNamespace(
         Unpickler=Unpickler, load=lambda file, **options: Unpickler(file, **options).load(), __name__=__name__

@@ -151,6 +151,10 @@ def test_torchscript_is_refused(tmp_path):
     torch.jit.script(torch.nn.Identity()).save(tmp_path / "f.pt")
     with pytest.raises(Refused, match="names TorchScript code"):
         files.load_torch(tmp_path / "f.pt")
+    inside = pickle.dumps((tmp_path / "f.pt").read_bytes(), 3)[2:-1]  # as the content of a tensor
+    (tmp_path / "f").write_bytes(b"\x80\x03ctorch.storage\n_load_from_bytes\n" + inside + b"\x85R.")
+    with pytest.raises(Refused, match="names TorchScript code"):
+        files.load_pickle(tmp_path / "f")
 
 
 def _built(named: str, state: object) -> bytes:

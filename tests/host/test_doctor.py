@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from maskrcnn_benchmark_hml import cli
@@ -116,6 +117,8 @@ def test_an_old_torch_breaks_and_a_missing_one_too(tmp_path, monkeypatch):
     assert found["torchvision"].state == "breaks" and "pip install torchvision" in found["torchvision"].text
     for versions["torch"], state in (("2.1.2+cu121", "handled"), ("2.5.1", "handled"), ("2.6.0", "ok"), ("3.0", "ok")):
         torch = machine(root)["torch"]
+        needs_numpy_1 = versions["torch"].startswith("2.1") and np.__version__.startswith("2.")
+        assert ("numpy" in machine(root)) == needs_numpy_1
         assert torch.state == state and ("even with weights_only=True" in torch.text) == (state == "handled")
 
 

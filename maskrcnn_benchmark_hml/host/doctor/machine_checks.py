@@ -9,6 +9,8 @@ import platform
 import sys
 from collections.abc import Iterator
 
+import numpy as np
+
 from .finding import BREAKS, HANDLED, OK, Finding
 from .hook_point_checks import SCRIPT
 from .source import PACKAGE, Source
@@ -17,6 +19,7 @@ from .source import PACKAGE, Source
 PROVIDED = {"apex": "apex.amp's interface runs over torch.amp", "cv2": "only masks and keypoints need it"}
 _OLDEST_TORCH = (2, 1)
 _SAFE_WEIGHTS_ONLY = (2, 6)
+_NUMPY_2 = (2, 3)
 
 
 def check_machine(source: Source, embedded: bool) -> Iterator[Finding]:
@@ -40,6 +43,10 @@ def check_machine(source: Source, embedded: bool) -> Iterator[Finding]:
             yield Finding(f"package {name}", BREAKS, f"{path} imports it and it is not installed; install it with pip")
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in version.split(".")[:2])
+
+
 def _torch() -> Iterator[Finding]:
     for name in ("torch", "torchvision"):
         try:
@@ -47,7 +54,7 @@ def _torch() -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, BREAKS, f"not installed in {sys.prefix}; pip install {name}")
             continue
-        numbers = tuple(int(n) for n in version.split(".")[:2])
+        numbers = _numbers(version)
         if name == "torch" and numbers < _OLDEST_TORCH:
             yield Finding(name, BREAKS, f"{version}; at least {'.'.join(map(str, _OLDEST_TORCH))} is needed")
         elif name == "torch" and numbers < _SAFE_WEIGHTS_ONLY:
@@ -55,6 +62,8 @@ def _torch() -> Iterator[Finding]:
                           "reads every file with its own reader, which runs none; other programs are not protected")
         else:
             yield Finding(name, OK, version)
+        if name == "torch" and numbers < _NUMPY_2 and _numbers(np.__version__) >= (2, 0):
+            yield Finding("numpy", BREAKS, f"{np.__version__}; torch before 2.3 needs numpy 1; pip install 'numpy<2'")
     try:
         import torch
     except (ImportError, OSError) as error:

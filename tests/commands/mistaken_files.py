@@ -124,9 +124,13 @@ DATA: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def write_files(folder: Path, vg: Path) -> None:
-    """Everything that the table names; ``vg`` is a good dataset folder, which stands there as ``vg``."""
-    base = config_file("demo/relation.yaml").read_text()
+def write_files(folder: Path, vg: Path, body: str = "HML-TINY-FPN") -> None:
+    """Everything that the table names.
+
+    Args:
+        vg: a good dataset folder, which stands there as ``vg``. body: the backbone of the configs.
+    """
+    base = config_file("demo/relation.yaml").read_text().replace("HML-TINY-FPN", body)
     texts = {**TEXTS, "demo.yaml": base, **{f"{name}.yaml": text for name, text in GRIDS.items()}}
     texts.update({name: f"{base}\n{text}\n" for name, text in APPENDED.items()})
     texts.update({name: base.replace(*pair) for name, pair in REPLACED.items()})

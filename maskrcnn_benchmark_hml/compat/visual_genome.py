@@ -19,7 +19,7 @@ from ..datasets.format import validation_size
 from ..datasets.layout import TRAIN, VALIDATION
 from ..datasets.pictures import locate_pictures, only_jpg, open_picture
 from ..datasets.reader import listed_images, unsigned_arrays, unsigned_sentence
-from ..datasets.visible import PER_IMAGE, images_with_boxes, leave_out_images
+from ..datasets.visible import PER_IMAGE, images_with_boxes, leave_out_images, no_overlap
 from ..errors import HMLError
 from ..files import open_h5, read_json, why_unreadable
 
@@ -176,6 +176,7 @@ def dataset_other_than_vg(module: Any) -> None:
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         call = signature.bind(self, *args, **kwargs)
+        filtered = call.arguments.get("filter_non_overlap", False)  # the host's statistics leave it to the default
         call.apply_defaults()
         given = call.arguments
         if given.get("custom_eval") or "roidb_file" not in given:
@@ -187,6 +188,8 @@ def dataset_other_than_vg(module: Any) -> None:
             given["num_val_im"] = validation
         with _covering(len(split)):
             original(*call.args, **call.kwargs)
+        if filtered and given.get("split") == "train" and not len(self.gt_boxes):
+            raise HMLError(no_overlap(given["roidb_file"]))
         if given.get("split") == "train" and len(split) != HOST_IMAGE_COUNT:  # Visual Genome stays as the host has it
             _leave_out_images(self, 2 if given.get("filter_empty_rels", True) else 1)
         if given.get("split") == "val":

@@ -34,6 +34,12 @@ def images_with_boxes(boxes: Sequence[np.ndarray], images: Sequence[Mapping[str,
     return left >= least
 
 
+def no_overlap(path: str) -> str:
+    """The sentence on training data without a relation of boxes that touch, where a benchmark keeps no others."""
+    return (f"no training relation of {path} joins boxes that overlap, and SGDet trains on no others; add "
+            "MODEL.ROI_RELATION_HEAD.REQUIRE_BOX_OVERLAP False TEST.RELATION.REQUIRE_OVERLAP False")  # fmt: skip
+
+
 def leave_out_images(dataset: Any, kept: np.ndarray, least: int, logger: logging.Logger) -> None:
     """Edit a loaded training dataset so that it has the ``kept`` images alone, and say how many are left out.
 

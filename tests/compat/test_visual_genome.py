@@ -178,3 +178,21 @@ def test_training_images_without_a_pair_are_left_out_but_for_visual_genome(folde
     assert len(module.VGDataset("test", **given).relationships) == 6
     monkeypatch.setattr(visual_genome, "HOST_IMAGE_COUNT", 6)
     assert len(module.VGDataset("train", **given).relationships) == 6
+
+
+def test_boxes_that_never_touch_name_the_option(folder):
+    root = folder()
+    module = host_module()
+    original = module.VGDataset.__init__.__wrapped__
+
+    class Filtered(module.VGDataset):
+        def __init__(self, split, img_dir, roidb_file, dict_file, image_file, num_val_im=5000, filter_non_overlap=True):
+            original(self, split, img_dir, roidb_file, dict_file, image_file, num_val_im)
+            self.gt_boxes = []
+
+    module.VGDataset = Filtered
+    dataset_other_than_vg(module)
+    given = ("train", str(root / "VG_100K"), str(root / "a.h5"), "", str(root / "image_data.json"))
+    module.VGDataset(*given)  # as the host's statistics call it, in every task
+    with pytest.raises(HMLError, match="joins boxes that overlap, .*REQUIRE_BOX_OVERLAP False"):
+        module.VGDataset(*given, filter_non_overlap=True)

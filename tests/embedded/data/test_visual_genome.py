@@ -393,3 +393,18 @@ def test_a_picture_cut_short_is_named(tiny_vg, tmp_path, workers):
         with pytest.raises(HMLError, match=r"^the picture .*\.jpg is cut short") as caught:
             next(iter(loader))
         assert "\n" not in str(caught.value)
+
+
+def test_boxes_that_never_touch_name_the_option(tiny_vg, tmp_path):
+    """Side by side: every task trains on them but SGDet under REQUIRE_BOX_OVERLAP."""
+    folder = tmp_path / "vg"
+    shutil.copytree(tiny_vg, folder)
+    with h5py.File(folder / FILES["roidb_file"], "a") as file:
+        for first, last in zip(file["img_to_first_box"][:], file["img_to_last_box"][:]):
+            if first >= 0:
+                count = last - first + 1
+                file["boxes_1024"][first : last + 1] = [[40 + 80 * i, 300, 40, 40] for i in range(count)]
+    assert len(dataset(folder, filter_non_overlap=False)) and len(dataset(folder, "test"))
+    assert dataset(folder, filter_non_overlap=False).get_statistics()["fg_matrix"].shape
+    with pytest.raises(HMLError, match="joins boxes that overlap, .*REQUIRE_BOX_OVERLAP False"):
+        dataset(folder)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from maskrcnn_benchmark_hml.datasets.pictures import ENDINGS, open_picture
-from maskrcnn_benchmark_hml.datasets.visible import images_with_boxes, leave_out_images
+from maskrcnn_benchmark_hml.datasets.visible import images_with_boxes, leave_out_images, no_overlap
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.files import read_json
 
@@ -100,6 +100,8 @@ class VGDataset(Dataset):
             self.roidb_file, self.split, self.num_im, self.num_val_im, self.filter_empty_rels, self.filter_non_overlap
         )
         check_indices(data, self.ind_to_classes, self.ind_to_predicates, self.roidb_file)
+        if not data.split_mask.any() and self.filter_non_overlap:
+            raise HMLError(no_overlap(self.roidb_file))
         if not data.split_mask.any():
             raise HMLError(f"the {self.split} split of {self.roidb_file} has no image to use; check its array 'split'")
         self.num_val_im = data.num_val_im

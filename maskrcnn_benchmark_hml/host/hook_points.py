@@ -26,6 +26,8 @@ OPTIONAL_NAMES = {
     "inference": "HML.VAL_METRIC mR has no effect",
     "amp": "the gradient scaler's state is not saved",
 }
+#: A script's own check of the settings, which the bundled scripts have: called before a run's folder is begun.
+OWN_CHECK = "check_settings"
 #: Settings that name a part of the model, and the host's registry of these parts.
 PARTS = {
     "MODEL.BACKBONE.CONV_BODY": "BACKBONES",

@@ -181,9 +181,9 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     merge_settings(own, getattr(parsed, "config_file", None) or "", getattr(parsed, "opts", None) or [])
     own.freeze()
     check_values(own, trains)
+    newest_checkpoint(own["OUTPUT_DIR"])  # refuses a last_checkpoint that names none
     if own["OUTPUT_DIR"]:
         check_output(own["OUTPUT_DIR"])
-        newest_checkpoint(own.OUTPUT_DIR)  # refuses a last_checkpoint that names none
     if trains:
         lock.take(own.OUTPUT_DIR, existing=True)
     environment.check_run(own, parsed, trains)
@@ -191,6 +191,8 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     check_data(own, trains)
     if not trains:
         return []
+    if hook_points.OWN_CHECK in namespace:
+        namespace[hook_points.OWN_CHECK](own)
     plans = []
     if own.HML.ENABLED:
         hook_points.require(namespace, script)

@@ -131,7 +131,7 @@ TRAIN MODEL.BACKBONE.CONV_BODY R-1000            | MODEL.BACKBONE.CONV_BODY is '
 TRAIN MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR FPN2MLPFeature | did you mean FPN2MLPFeatureExtractor?
 TRAIN OUTPUT_DIR afile                           | the folder afile cannot be written
 TRAIN OUTPUT_DIR logdir                          | holds a folder called log.txt, where the run writes its file
-TRAIN OUTPUT_DIR lastdir                         | holds a folder called last_checkpoint
+TRAIN OUTPUT_DIR lastdir                         | last_checkpoint is a folder
 HML OUTPUT_DIR ''                                | OUTPUT_DIR is empty
 HML OUTPUT_DIR confdir                           | holds a folder called config.yml
 HML OUTPUT_DIR set1                              | set1/hml/settings.json holds no settings

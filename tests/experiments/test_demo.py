@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,7 +30,7 @@ def stubbed(make_run, monkeypatch, tmp_path):
         return type(stub)(run.name, stub.config_file, words, run.seed, run.data, run.output).command()
 
     monkeypatch.setattr(Run, "command", command)
-    monkeypatch.setattr(check, "check_vg", lambda folder: None)
+    monkeypatch.setattr(check, "check_vg", lambda folder: SimpleNamespace(warnings=[]))
     words = ["demo", "--data", str(stub.data), "--out", str(tmp_path / "demo"), "--config", str(stub.config_file)]
     return words, modes, tmp_path / "demo"
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -58,7 +59,7 @@ def stubbed(make_run, monkeypatch, tmp_path):
         return [words[0], "-c", TAU_FOLDERS, *words[1:]] if "HML.TEST.TAU" in run.overrides else words
 
     monkeypatch.setattr(Run, "command", command)
-    monkeypatch.setattr(check, "check_vg", lambda folder: None)
+    monkeypatch.setattr(check, "check_vg", lambda folder: SimpleNamespace(warnings=[]))
     grid = tmp_path / "own.yaml"
     grid.write_text(yaml.safe_dump(GRID))
     # A test's settings hold the digest of its checkpoint, which the stand-in does not write.

@@ -26,7 +26,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.evaluation import test, validate
 from maskrcnn_benchmark.engine.inference import inference
-from maskrcnn_benchmark.engine.launch import argument_parser, check_detector, run_main, start_training
+from maskrcnn_benchmark.engine.launch import argument_parser, check_detector, check_run, run_main, start_training
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -71,9 +71,15 @@ def run_test(cfg: CfgNode, model: torch.nn.Module, distributed: bool, logger: lo
     test(inference, cfg, model.module if distributed else model, cfg.DATASETS.TEST, loaders, logger)
 
 
+def check_settings(cfg: CfgNode) -> None:
+    """Refuse what would stop this script later; ``hml run`` calls it too, before it begins a run's folder."""
+    check_run(cfg)
+    check_detector(cfg)
+
+
 def main() -> None:
     parser = argument_parser("Train an object detector")
-    args, run_cfg, distributed, logger = start_training(parser, cfg, check_detector)
+    args, run_cfg, distributed, logger = start_training(parser, cfg, check_settings)
     model = train(run_cfg, args.local_rank, distributed, logger)
     if not args.skip_test:
         run_test(run_cfg, model, distributed, logger)

@@ -98,7 +98,7 @@ def start_training(
 
     Args:
         parser: of :func:`argument_parser`; a script may have added options of its own.
-        check: examines the config beyond :func:`check_run`.
+        check: examines the config before anything is built or written.
 
     Returns:
         The options, the config, whether there are several processes, and the logger; its file and the config's are
@@ -107,7 +107,6 @@ def start_training(
     parser.add_argument("--skip-test", action="store_true", help="do not test the final model")
     args = parser.parse_args()
     cfg = merged_config(cfg, args.config_file, args.opts)
-    check_run(cfg)
     check(cfg)
     if not cfg.get("HML", {}).get("ENABLED", False):
         check_not_hml(cfg.OUTPUT_DIR)

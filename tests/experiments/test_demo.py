@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.commands import demo as demo_command
@@ -178,7 +180,7 @@ def test_another_predictor_and_task(stubbed, capsys, tmp_path):
     words, _, out = stubbed
     words = words[: words.index("--config")]
     detector = tmp_path / "detector.pth"
-    detector.write_bytes(b"weights")
+    torch.save({"model": {"w": torch.zeros(1)}}, detector)
     assert cli.main(words) == 0
     assert "MOTIFS, PredCls (boxes and object labels given)" in capsys.readouterr().out
     assert cli.main([*words, "--predictor", "vctree", "--task", "sgdet", "--detector", str(detector)]) == 0
@@ -191,10 +193,10 @@ def test_another_predictor_and_task(stubbed, capsys, tmp_path):
     assert settings["MODEL.ROI_RELATION_HEAD.USE_GT_BOX"] == "False" and not (out / "detector").exists()
     # Another detector is another run; the same one in another place is not.
     moved = tmp_path / "moved.pth"
-    moved.write_bytes(b"weights")
+    shutil.copy(detector, moved)
     assert cli.main([*words, "--predictor", "vctree", "--task", "sgdet", "--detector", str(moved)]) == 0
     assert {p.read_text() for p in folder.glob("*/starts")} == {"1"}
-    moved.write_bytes(b"others")
+    torch.save({"model": {"w": torch.ones(1)}}, moved)
     assert cli.main([*words, "--predictor", "vctree", "--task", "sgdet", "--detector", str(moved)]) == 2
     assert "PRETRAINED_DETECTOR_CKPT" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from .config import KEYS, fitted, refuse_value
+from .config_keys import KEYS, fitted, refuse_value
 from .errors import HMLError
 from .yaml_file import YamlFile, read_config, read_settings
 

@@ -8,7 +8,8 @@ import pytest
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark_hml import config
-from maskrcnn_benchmark_hml.config import KEYS, add_hml_config, check_config, merge_profile, normalise_options
+from maskrcnn_benchmark_hml.config import add_hml_config, check_config, merge_profile, normalise_options
+from maskrcnn_benchmark_hml.config_keys import KEYS
 from maskrcnn_benchmark_hml.errors import HMLError
 
 WRONG = {
@@ -92,7 +93,7 @@ def test_settings_page_is_current():
 def test_settings_page_has_every_key_in_a_section_and_every_value_of_a_profile():
     page = config.settings_page()
     sections = page[page.index("## General") :]
-    assert all(sections.count(f"| `HML.{key.name}` | `") == 1 for key in config.KEYS)
+    assert all(sections.count(f"| `HML.{key.name}` | `") == 1 for key in KEYS)
     assert "| `HML.MR.WEIGHT` | `0.5` | `0.5` | **`0.01`** |" in page
     assert "| `HML.STAGES.LABELS` | (empty) | **`pure_images,containing`** | (empty) |" in page
     assert "| `HML.FISHER.EMA` | `0.5` | `0.5` |" not in page  # the same in every profile

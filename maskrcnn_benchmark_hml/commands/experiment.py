@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..config import profile_names
+from ..config_keys import profile_names
 from ..datasets.layout import check_folder
 from ..errors import HMLError
 from ..experiments.budget import BUDGETS, budget_help

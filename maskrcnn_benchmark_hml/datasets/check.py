@@ -12,15 +12,8 @@ from .conventions import Boxes, convention_hint, convention_warnings
 from .counts import Report, count_vg
 from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, Vocabulary
 from .pictures import NOT_TURNED, ORIENTATION_TAG, TURNED, locate_pictures, open_picture
-from .reader import (
-    RawVG,
-    corners_inside,
-    load_raw,
-    read_vocabulary,
-    rows_to_images,
-    unsigned_arrays,
-    unsigned_sentence,
-)
+from .reader import RawVG, load_raw, read_vocabulary, unsigned_arrays, unsigned_sentence
+from .stored_rows import corners_inside, rows_to_images
 
 
 def check_vg(folder: Path | str, *, open_pictures: bool = False) -> Report:
@@ -156,7 +149,7 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: n
             f"{H5_NAME}: the box of object {i}{_of(raw, box_image, i)} is degenerate: xc, yc, w, h ="
             f" {boxes[i].tolist()}; w and h must be above 0{hint()}"
         )
-    inside = corners_inside(raw, box_image, width, height)
+    inside = corners_inside(raw["boxes_1024"], box_image, width, height)
     outside = (box_image >= 0) & ((boxes[:, :2] < 0).any(1) | ~(inside[:, 2:] > inside[:, :2]).all(1))
     if outside.any():
         i = int(np.argmax(outside))

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .layout import TEST, TRAIN, VALIDATION, Vocabulary
-from .reader import RawVG, corners_inside, rows_to_images, stored_corners, validation_size
+from .reader import RawVG
+from .splits import validation_size
+from .stored_rows import corners_inside, rows_to_images, stored_corners
 
 
 @dataclass
@@ -106,7 +108,7 @@ def count_vg(raw: RawVG, vocabulary: Vocabulary) -> Report:
     _, predicates_of_pair = np.unique(distinct[:, :2], axis=0, return_counts=True)
     objects = {k: (box_image >= 0) & (split[box_image] == v) for k, v in of.items()}
     width, height = (np.array([e[key] for e in raw.images], dtype=np.float64) for key in ("width", "height"))
-    inside = corners_inside(raw, box_image, width, height)
+    inside = corners_inside(raw["boxes_1024"], box_image, width, height)
     # Rounding to the stored scale may push a corner two units out; that is not worth a word.
     overhang = (np.abs(inside - stored_corners(raw["boxes_1024"])) > 2).any(1) & (box_image >= 0)
     has_relations = np.isin(split, list(of.values())) & (first_rel >= 0)

@@ -53,7 +53,8 @@ from .layout import (
     Vocabulary,
     new_dataset_folder,
 )
-from .reader import VGData, read_vg, validation_size
+from .reader import VGData, read_vg
+from .splits import validation_size
 from .writer import write_vg
 
 __all__ = [

@@ -15,7 +15,8 @@ from ..files import written_aside
 from .check import check_arrays
 from .layout import BOX_SCALE, PHOTOS_NAME
 from .mini_vg_draw import class_colour
-from .reader import load_raw, stored_corners
+from .reader import load_raw
+from .stored_rows import stored_corners
 
 
 def draw_placeholder(

@@ -20,15 +20,13 @@ from .layout import (
     H5_NAME,
     IMAGES_NAME,
     MAX_ATTRIBUTES,
-    TEST,
-    TRAIN,
     UNREADABLE_VG_IMAGES,
-    VALIDATION,
     ImageRecord,
     Vocabulary,
     check_file,
     check_folder,
 )
+from .stored_rows import stored_corners
 
 ARRAYS: dict[str, tuple[int | None, ...]] = {
     "split": (None,),
@@ -149,39 +147,6 @@ def read_names(path: Path | str, *kinds: str) -> list[tuple[str, ...]]:
     return names
 
 
-def split_images(
-    file: h5py.File, split: str, num_im: int = -1, num_val_im: int | None = None, with_relations: bool = True
-) -> tuple[np.ndarray, int | None]:
-    """The images of a split that have a box and, if asked for, a relation.
-
-    Validation images are those that the file marks by split 1; where it marks none, or ``num_val_im`` is given, the
-    first ``num_val_im`` of its training split.
-
-    Args:
-        split: train, val or test.
-        num_im: use only the first images of the split in the file; -1: all.
-        num_val_im: None: as the file says, else by its size (:func:`validation_size`).
-
-    Returns:
-        Their indices, and how many images at the front of the training split are the validation split; None when it was
-        not given and the split is test, or the file itself marks validation images.
-    """
-    flags = file["split"][:]
-    marked = num_val_im is None and bool((flags == VALIDATION).any())
-    selected = flags == {"train": TRAIN, "val": VALIDATION if marked else TRAIN, "test": TEST}[split]
-    selected &= file["img_to_first_box"][:] >= 0
-    if with_relations:
-        selected &= file["img_to_first_rel"][:] >= 0
-    images = np.flatnonzero(selected)
-    images = images[:num_im] if num_im > -1 else images
-    if split != "test" and not marked:
-        if num_val_im is None:
-            num_val_im = validation_size(len(images), file.attrs.get("num_val_images"))
-        if num_val_im > 0:
-            images = images[:num_val_im] if split == "val" else images[num_val_im:]
-    return images, num_val_im
-
-
 def unsigned_arrays(arrays: Mapping[str, Any]) -> list[str]:
     """Those of an open file's arrays, or of a dictionary of them, whose type has no negative numbers."""
     return [name for name in ARRAYS if getattr(getattr(arrays.get(name), "dtype", None), "kind", "") == "u"]
@@ -243,46 +208,6 @@ def read_vg(folder: Path | str) -> VGData:
         )
     stored = raw.attrs.get("num_val_images")
     return VGData(vocabulary, records, None if stored is None else int(stored))
-
-
-def stored_corners(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) stored xc, yc, w, h to x1, y1, x2, y2 at the same scale, truncated towards 0 as the benchmark does."""
-    boxes = np.asarray(boxes, dtype=np.float64)
-    low = np.trunc(boxes[:, :2] - boxes[:, 2:] / 2)
-    return np.concatenate([low, low + boxes[:, 2:]], axis=1)
-
-
-def corners_inside(raw: RawVG, box_image: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """(N, 4) stored x1, y1, x2, y2, clipped to the picture; width and height are those of the images."""
-    corners = stored_corners(raw["boxes_1024"])
-    limits = np.stack([width, height], 1) * (BOX_SCALE / np.maximum(width, height))[:, None]
-    limits = limits[np.maximum(box_image, 0)]
-    return np.concatenate([np.clip(corners[:, :2], 0, limits), np.clip(corners[:, 2:], 0, limits)], axis=1)
-
-
-def rows_to_images(first: np.ndarray, last: np.ndarray, rows: int) -> np.ndarray:
-    """(rows,) the image that each row belongs to, -1 for a row of no image."""
-    out = np.full(rows, -1, dtype=np.int64)
-    images = np.flatnonzero(first >= 0)
-    lengths = (last[images] - first[images] + 1).astype(np.int64)
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    out[np.repeat(first[images].astype(np.int64), lengths) + within] = np.repeat(images, lengths)
-    return out
-
-
-def validation_size(n_train: int, stored: int | None = None) -> int:
-    """How many images, from the front of the training split, are the validation split.
-
-    Args:
-        n_train: images of the training split that have relations.
-        stored: the h5 file's root attribute ``num_val_images``, if it has one.
-
-    Returns:
-        ``stored``; without it the benchmark's 5000 for a dataset of Visual Genome's size, else a tenth.
-    """
-    if stored is not None:
-        return int(stored)
-    return 5000 if n_train > 10000 else max(1, n_train // 10)
 
 
 def _check_shape(path: Path | str, name: str, array: h5py.Dataset) -> None:

@@ -15,7 +15,8 @@ from ..errors import HMLError
 from ..files import read_json
 from .check import check_bounds
 from .layout import BOX_SCALE, TEST, TRAIN, UNREADABLE_VG_IMAGES, VALIDATION, Vocabulary, check_file
-from .reader import ARRAYS, RawVG, corners_inside, open_annotations, read_names
+from .reader import ARRAYS, RawVG, open_annotations, read_names
+from .stored_rows import corners_inside
 
 _BOXES, _RELATIONS = ("labels", "boxes_1024"), ("relationships", "predicates")
 _IMAGES = ("split", "img_to_first_box", "img_to_last_box", "img_to_first_rel", "img_to_last_rel")
@@ -99,7 +100,7 @@ def _check_boxes(raw: RawVG, box_image: np.ndarray) -> int:
         raise HMLError(f"the box of object {at} is xc, yc, w, h = {boxes[at].tolist()}; xc and yc must be at least 0, "
                        "w and h above 0")  # fmt: skip
     sizes = np.array([(entry["width"], entry["height"]) for entry in raw.images], dtype=np.float64).reshape(-1, 2)
-    inside = corners_inside(raw, box_image, sizes[:, 0], sizes[:, 1])
+    inside = corners_inside(raw["boxes_1024"], box_image, sizes[:, 0], sizes[:, 1])
     lost = ~np.all(inside[:, 2:] > inside[:, :2], axis=1)
     of_image = box_image[box_image >= 0]
     boxes_of = np.bincount(of_image, minlength=len(sizes))

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import HMLError
 from .layout import DICTS_NAME, H5_NAME
-from .reader import open_annotations, read_names, split_images
+from .reader import open_annotations, read_names
+from .splits import split_images
 
 
 def read_dataset_counts(folder: str | Path) -> tuple[list[str], dict[str, int]]:

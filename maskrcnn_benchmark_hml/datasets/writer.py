@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import HMLError
 from ..files import write_json, written_aside
 from .layout import BOX_SCALE, DICTS_NAME, H5_NAME, IMAGES_NAME, MAX_ATTRIBUTES, TRAIN, ImageRecord, Vocabulary
-from .reader import stored_corners
 from .records import require_writable
+from .stored_rows import stored_corners
 
 
 def write_vg(

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import HMLError
-from .reader import open_annotations, rows_to_images, split_images
+from .reader import open_annotations
+from .splits import split_images
+from .stored_rows import rows_to_images
 
 _ARRAYS = (
     "split", "img_to_first_box", "img_to_first_rel", "img_to_last_rel", "labels", "relationships", "predicates",

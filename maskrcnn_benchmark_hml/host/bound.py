@@ -12,7 +12,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from ..config import CHANGEABLE, settings
+from ..config import settings
+from ..config_keys import CHANGEABLE
 from ..errors import HMLError
 from ..files import content_digest, sampled_digest
 from ..method.tree import PredicateTree

@@ -13,7 +13,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from ..config import KEYS, add_hml_config, get, merge_profile, settings
+from ..config import add_hml_config, get, merge_profile, settings
+from ..config_keys import KEYS
 from ..errors import HMLError
 from ..method.choices import ONE_STAGE
 from ..training.stages import Stage

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HMLError
 from ..files import ASIDE, put_in_place, write_text
@@ -15,6 +16,8 @@ from .fine_tune import start_stage
 
 if TYPE_CHECKING:
     from .stage_driver import StageDriver
+
+_log = logging.getLogger("maskrcnn_benchmark.hml")
 
 
 def checkpointer_class(base: type, driver: StageDriver) -> type:
@@ -61,3 +64,13 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
             return extra
 
     return StageCheckpointer
+
+
+def restore_schedule(scheduler: Any, state: dict[str, Any]) -> None:
+    """Put a learning-rate schedule's state back; the milestones stay those of the stage's present length."""
+    milestones = getattr(scheduler, "milestones", None)
+    scheduler.load_state_dict(state)
+    if milestones is not None and list(milestones) != list(scheduler.milestones):
+        _log.info("HML: the stage is longer than before; SOLVER.STEPS, scaled to it, are now %s (before: %s)",
+                  list(milestones), list(scheduler.milestones))
+        scheduler.milestones = milestones

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..batch_statistics import keep_batch_statistics
@@ -24,7 +23,8 @@ from .environment import check_disk
 from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
 from .plan import Plan
-from .restart import checkpointer_class
+from .ranks import rank_and_world
+from .restart import checkpointer_class, restore_schedule
 from .run_lock import RunLock
 from .sharing import share_pooling
 from .step_call import StepCall, answer
@@ -33,13 +33,6 @@ from .unused import small_groups
 from .validation import mean_recall
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-
-
-def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes (0, 1 when not distributed)."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
 
 
 class StageDriver:
@@ -274,18 +267,11 @@ class StageDriver:
     def _restore(self, state: dict[str, Any], extra: dict[str, Any]) -> None:
         """Put a resume file's content back; the host has loaded weights and optimizer already."""
         if extra.get("iteration") != state["iteration"]:
-            raise HMLError(
-                f"the checkpoint is of iteration {extra.get('iteration')} and its resume file of {state['iteration']}; "
-                "delete last_checkpoint beside them to start the stage afresh"
-            )
+            raise HMLError(f"the checkpoint is of iteration {extra.get('iteration')} and its resume file of "
+                           f"{state['iteration']}; delete last_checkpoint beside them to start the stage afresh")
         self.iteration = self.restored_iteration = self.saved_iteration = state["iteration"]
         self.method.load_state_dict(state["hml"])
-        milestones = getattr(self.scheduler, "milestones", None)
-        self.scheduler.load_state_dict(state["scheduler"])
-        if milestones is not None and list(milestones) != list(self.scheduler.milestones):
-            _log.info("HML: the stage is longer than before; SOLVER.STEPS, scaled to it, are now %s (before: %s)",
-                      list(milestones), list(self.scheduler.milestones))
-            self.scheduler.milestones = milestones
+        restore_schedule(self.scheduler, state["scheduler"])
         amp: Any = self.original.get("amp")
         if state["amp"] and hasattr(amp, "load_state_dict"):
             amp.load_state_dict(state["amp"])

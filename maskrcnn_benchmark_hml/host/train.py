@@ -21,8 +21,9 @@ from .idle import turned_off
 from .interrupt import Interrupt
 from .plain_run import train_plainly
 from .plan import Plan, prepare
+from .ranks import rank_and_world
 from .run_lock import RunLock
-from .stage_driver import StageDriver, rank_and_world
+from .stage_driver import StageDriver
 from .unused import scaled_steps, unused_settings
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")

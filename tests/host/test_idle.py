@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from yacs.config import CfgNode
 
-from maskrcnn_benchmark_hml.config import KEYS, add_hml_config, merge_profile, normalise_options
+from maskrcnn_benchmark_hml.config import add_hml_config, merge_profile, normalise_options
+from maskrcnn_benchmark_hml.config_keys import KEYS
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.experiments.grid_file import grid_names, load_grid
 from maskrcnn_benchmark_hml.host.idle import check_enabled, check_idle, idle_settings, turned_off

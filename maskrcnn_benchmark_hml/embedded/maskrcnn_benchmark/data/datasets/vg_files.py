@@ -17,13 +17,8 @@ import numpy as np
 
 from maskrcnn_benchmark_hml.datasets.layout import BACKGROUND, BOX_SCALE, check_file
 from maskrcnn_benchmark_hml.datasets.pictures import locate_pictures
-from maskrcnn_benchmark_hml.datasets.reader import (
-    listed_images,
-    no_attributes,
-    open_annotations,
-    read_names,
-    split_images,
-)
+from maskrcnn_benchmark_hml.datasets.reader import listed_images, no_attributes, open_annotations, read_names
+from maskrcnn_benchmark_hml.datasets.splits import split_images
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.files import read_json
 

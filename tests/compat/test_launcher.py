@@ -78,6 +78,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", "dist.destroy_process_group()\n"], ids=["left open", "ended by the script"])
 def test_two_finished_ranks_do_not_abort(tmp_path, end):
     script = tmp_path / "ends.py"

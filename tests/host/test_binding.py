@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -190,9 +189,9 @@ def test_flipped_bytes_and_another_runs_checkpoint_are_refused(copy, tiny_vg):
 
 
 class VisualGenome:
-    """Made-up annotations of all 108,073 images, as SGB's dataset holds them."""
+    """Made-up annotations, as SGB's dataset holds them; benchmarks/data_digest.py has as many as Visual Genome."""
 
-    def __init__(self, images: int = 108_073) -> None:
+    def __init__(self, images: int = 1_000) -> None:
         random = np.random.default_rng(0)
         boxes, relations = random.integers(2, 20, images), random.integers(0, 12, images)
         self.gt_boxes = [np.ones((n, 4), np.int32) for n in boxes]
@@ -206,16 +205,10 @@ class VisualGenome:
         return len(self.filenames)
 
 
-def test_the_digest_of_data_of_visual_genomes_size(capsys):
-    """docs/on-your-sgb.md promises less than 3 s."""
+def test_the_digest_of_data_is_of_its_content():
     data = VisualGenome()
-    start = time.process_time()
     before = data_digest([data])
-    took = time.process_time() - start
-    with capsys.disabled():
-        print(f"\ndigest of {len(data)} images: {took:.2f} s")
-    assert took < 3
-    data.relationships[5000] = data.relationships[5000] + 1 if len(data.relationships[5000]) else np.ones((1, 3), int)
+    data.relationships[500] = data.relationships[500] + 1 if len(data.relationships[500]) else np.ones((1, 3), int)
     assert data_digest([data]) != before
     data = VisualGenome()
     data.filenames = [name.replace("/data", "/moved") for name in data.filenames]

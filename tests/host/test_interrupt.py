@@ -14,8 +14,16 @@ from maskrcnn_benchmark_hml.host.interrupt import Interrupt
 from maskrcnn_benchmark_hml.signals import STOP, WARNINGS
 
 
+@pytest.fixture
+def default_hup():
+    """These tests may themselves run under nohup, which a run obeys."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [*STOP, *WARNINGS], ids=lambda n: n.name)
-def test_every_signal_of_a_batch_system_is_noted(number, capfd):
+def test_every_signal_of_a_batch_system_is_noted(number, capfd, default_hup):
     before = signal.getsignal(number), DataLoader.__iter__
     with Interrupt(1) as interrupt:
         assert not interrupt.requested()
@@ -40,7 +48,7 @@ def test_a_second_signal_counts_only_after_two_seconds(second, monkeypatch):
         assert left.value.code == 128 + second and not isinstance(left.value, Interrupted)
 
 
-def test_a_warning_never_ends_a_run_that_saves(monkeypatch):
+def test_a_warning_never_ends_a_run_that_saves(monkeypatch, default_hup):
     """SIGXCPU comes every second once the limit is reached, and SIGTERM after --signal=USR1."""
     monkeypatch.setattr(signals, "ONE_REQUEST", 0.0)
     with Interrupt(1) as interrupt:

@@ -21,11 +21,12 @@ TOOLS = Path(maskrcnn_benchmark_hml.__file__).parent / "embedded" / "tools"
 
 
 @pytest.mark.isa
-def test_disabled_is_bit_identical_over_50_steps(tiny_vg, tmp_path):
+@pytest.mark.parametrize("steps", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_disabled_is_bit_identical(tiny_vg, tmp_path, steps):
     def train(command: list[str], name: str) -> dict:
         options = run_options(tiny_vg, tmp_path / name)
         at = options.index("HML.ENABLED")
-        plain = [*options[3:at], *options[at + 4 :], "SOLVER.MAX_ITER", "50", "SOLVER.CHECKPOINT_PERIOD", "100"]
+        plain = [*options[3:at], *options[at + 4 :], "SOLVER.MAX_ITER", str(steps), "SOLVER.CHECKPOINT_PERIOD", "100"]
         done = subprocess.run(
             [sys.executable, *command, *plain], capture_output=True, text=True, timeout=HUNG,
             env={"HML_DATA": str(tiny_vg), "PATH": "", "OMP_NUM_THREADS": "1"},

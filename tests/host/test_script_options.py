@@ -30,7 +30,7 @@ def fork(tmp_path) -> Path:
     start = '    parser = argument_parser("Train a relation head")\n'
     assert start in text
     text = text.replace(start, start + OWN)
-    started = "start_training(parser, cfg, check_start)\n"
+    started = "start_training(parser, cfg, check_settings)\n"
     assert started in text
     text = text.replace(started, started + "    SEEN.update(vars(args))\n")
     text = text.replace("    model = train(", "    return  # no test trains\n    model = train(")

@@ -48,7 +48,7 @@ test-all: $(STAMP)
 test-isa: export ONEDNN_MAX_CPU_ISA := SSE41
 test-isa: export ATEN_CPU_CAPABILITY := default
 test-isa: $(STAMP)
-	$(BIN)/python -m pytest -q -m "isa and not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "isa and not slow" $(PARALLEL) $(ARGS)
 
 test-oldest:
 	@test -n "$(OLDEST_PYTHON)" || { echo "needs python3.9 or python3.10: make test-oldest OLDEST_PYTHON=PATH/TO/python"; exit 1; }

@@ -64,7 +64,7 @@ def _own_folder() -> Path:
 
 def _load(path: Path) -> Table | None:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             words = json.loads(str(content["words"]))
             return str(content["name"]), {word: i for i, word in enumerate(words)}, content["matrix"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none yet, or not whole: read again

@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import HMLError
 from ..files import read_json
 from .check import check_bounds
-from .layout import BOX_SCALE, TEST, TRAIN, UNREADABLE_VG_IMAGES, VALIDATION, Vocabulary, check_file
-from .reader import ARRAYS, RawVG, open_annotations, read_names
+from .conventions import Boxes, convention_warnings
+from .layout import BOX_SCALE, TEST, TRAIN, VALIDATION, Vocabulary, check_file
+from .reader import ARRAYS, RawVG, listed_images, open_annotations, read_names
 from .stored_rows import corners_inside
 
 _BOXES, _RELATIONS = ("labels", "boxes_1024"), ("relationships", "predicates")
@@ -53,9 +54,12 @@ def check_files(roidb_file: str, dict_file: str, image_file: str) -> tuple[Vocab
         itself = _check_relations(raw, box_image, rel_image)
     except HMLError as error:
         raise HMLError(f"{roidb_file}: {error}; correct the file (hml data check names every such error)") from error
+    width, height = (np.array([entry[key] for entry in raw.images], dtype=float) for key in ("width", "height"))
+    looks = convention_warnings(Boxes(raw["boxes_1024"], box_image, width, height))
     notes = ((outside, "boxes lie outside their pictures"), (itself, "relations join an object with itself"))
-    return Vocabulary(*names), [f"{count:,} {what} in {roidb_file}; hml data check names the first"
-                                for count, what in notes if count]
+    return Vocabulary(*names), [*(f"{roidb_file}: {line}" for line in looks),
+                                *(f"{count:,} {what} in {roidb_file}; hml data check names the first"
+                                  for count, what in notes if count)]
 
 
 def _entries(image_file: str, images: int, roidb_file: str) -> list[dict[str, Any]]:
@@ -70,8 +74,7 @@ def _entries(image_file: str, images: int, roidb_file: str) -> list[dict[str, An
             wrong = next((f"{key} {given.get(key)!r}" for key in ("width", "height") if not _size(given.get(key))),
                          f"image_id {given.get('image_id')!r}")
             raise HMLError(f"{image_file}: entry {at} has {wrong}; it needs image_id, and width and height above 0")
-    if len(entries) != images:  # Visual Genome's list has four broken pictures that its annotations leave out
-        entries = [entry for entry in entries if entry["image_id"] not in UNREADABLE_VG_IMAGES]
+    entries = listed_images(entries, images)
     if len(entries) != images:
         raise HMLError(f"{image_file} lists {len(entries)} images but the annotation file {roidb_file} covers {images}"
                        "; use the image_data.json that came with that annotation file")  # fmt: skip

@@ -25,6 +25,7 @@ from maskrcnn_benchmark_hml.datasets.format import (
     write_vg,
 )
 from maskrcnn_benchmark_hml.datasets.pictures import open_picture
+from maskrcnn_benchmark_hml.datasets.run_check import check_files
 from maskrcnn_benchmark_hml.errors import HMLError
 
 
@@ -216,6 +217,8 @@ def test_a_warning_is_printed_and_is_no_error(tmp_path, capsys):
     assert first.endswith(": no error, but 1 warning(s)")
     assert second.startswith("warning: of the boxes, read as centre, width and height at scale 1024, 100% lie in the ")
     assert "would fit as centre, width and height in pixels" in second
+    _, notes = check_files(*(str(tmp_path / name) for name in (H5_NAME, DICTS_NAME, IMAGES_NAME)))  # as hml run does
+    assert "would fit as centre, width and height in pixels" in notes[0]
 
 
 def test_a_box_outside_names_the_convention_that_fits(tmp_path):

@@ -91,16 +91,18 @@ def _remove_stale_caches(folder: str | os.PathLike, cfg: Any) -> None:
 
 
 def _sources(cache: Path, cfg: Any) -> list[list[Any]]:
-    """Path, bytes and time of change (ns) of the files of the dataset that a cache is named after; [] if unknown."""
+    """Path, bytes and time of change (ns) of the files of the datasets that a cache is named after; [] if unknown."""
     if not hasattr(cfg, "PATHS_CATALOG"):
         return []
     imports = importlib.import_module("maskrcnn_benchmark.utils.imports")
     catalog = imports.import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).DatasetCatalog
+    stem, together = cache.name[: -len(_SUFFIX)], tuple(getattr(getattr(cfg, "DATASETS", None), "TRAIN", ()))
     try:
-        args = catalog.get(cache.name[: -len(_SUFFIX)], cfg)["args"]
-    except (RuntimeError, KeyError):  # of a dataset that this catalog does not have: this run does not read it
+        args = [catalog.get(name, cfg)["args"] for name in (together if "".join(together) == stem else (stem,))]
+    except (RuntimeError, KeyError, AssertionError):  # this catalog has no such dataset: this run does not read it
         return []
-    files = {Path(value) for value in args.values() if isinstance(value, (str, Path)) and Path(value).is_file()}
+    values = [value for one in args for value in one.values()]
+    files = {Path(value) for value in values if isinstance(value, (str, Path)) and Path(value).is_file()}
     return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from ..errors import Interrupted
+from ..errors import HMLError, Interrupted
 from ..method.memory import StageMemory
-from ..run_folder import FINAL, check_not_hml
+from ..run_folder import FINAL, check_not_hml, newest_checkpoint
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
@@ -83,10 +83,9 @@ def train_all_stages(
             driver.save_now()
             interrupt.leave(stage.title(), driver.iteration)
         driver.method.check_trained(driver.iteration)
-        last = driver.checkpointer.get_checkpoint_file() if driver.checkpointer.has_checkpoint() else ""
         if rank == 0:
             # The schedule may end a stage early, where hosts save nothing; a lengthened one has an older final file.
-            if not last.endswith(f"{FINAL}.pth") or driver.saved_iteration != driver.iteration:
+            if not _names_final(stage) or driver.saved_iteration != driver.iteration:
                 driver.checkpointer.save(FINAL, iteration=driver.iteration)
             handed_on = driver.method.on_stage_end(driver.head, plan.provenance(stage))
             write_facts(handed_on.provenance["importance"], stage.memory_file.parent)
@@ -111,6 +110,15 @@ def stage_config(cfg: CfgNode, stage: Stage) -> CfgNode:
     own.SOLVER.MAX_ITER = stage.iterations
     own.freeze()
     return own
+
+
+def _names_final(stage: Stage) -> bool:
+    """Whether ``last_checkpoint`` names the stage's final file; SHA-GCL's script names that of its best validation."""
+    try:
+        found = newest_checkpoint(stage.folder)
+    except HMLError:  # which need not have been saved
+        return False
+    return found is not None and found.stem == FINAL
 
 
 def _unusual(driver: StageDriver) -> str:

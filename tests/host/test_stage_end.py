@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace as Part
+
+import pytest
 
 from maskrcnn_benchmark_hml.host.launch import run_script
 from maskrcnn_benchmark_hml.host.train import _unusual
+from maskrcnn_benchmark_hml.run_folder import newest_checkpoint
 
 from .conftest import run_options
 
@@ -29,3 +33,22 @@ def test_the_last_line_of_a_stage_says_how_it_ended(tiny_vg, tmp_path, caplog):
 def test_skipped_steps_are_in_the_last_line():
     driver = Part(iteration=9, stage=Part(iterations=9), method=Part(tracker=Part(steps=7)))
     assert _unusual(driver) == "; 2 of them were skipped: a gradient held inf or NaN"
+
+
+@pytest.mark.parametrize("named", ["model_0000000.pth", "model_0000001.pth"])
+def test_a_script_may_name_its_best_validation_at_the_end(tiny_vg, tmp_path, monkeypatch, named):
+    """SHA-GCL's does, whether or not that checkpoint was saved; the stage's final file is the one to go on from."""
+    import maskrcnn_benchmark.engine.training_loop as loop
+
+    train = loop.train_loop
+
+    def best_named(parts):
+        model = train(parts)
+        (Path(parts.cfg.OUTPUT_DIR) / "last_checkpoint").write_text(str(Path(parts.cfg.OUTPUT_DIR) / named))
+        return model
+
+    monkeypatch.setattr(loop, "train_loop", best_named)
+    options = run_options(tiny_vg, tmp_path / "out", "HML.STAGES.ITERATIONS", "2,1", "SOLVER.CHECKPOINT_PERIOD", "1")
+    run_script(options[2], options[3:], data=options[1])
+    for folder in (tmp_path / "out", tmp_path / "out" / "hml" / "stage1"):
+        assert newest_checkpoint(folder).name == "model_final.pth"

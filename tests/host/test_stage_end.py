@@ -8,7 +8,8 @@ from types import SimpleNamespace as Part
 
 import pytest
 
-from maskrcnn_benchmark_hml.host.launch import run_script
+from maskrcnn_benchmark_hml.host.launch import enter, run_script
+from maskrcnn_benchmark_hml.host.locate import locate
 from maskrcnn_benchmark_hml.host.train import _unusual
 from maskrcnn_benchmark_hml.run_folder import newest_checkpoint
 
@@ -38,6 +39,7 @@ def test_skipped_steps_are_in_the_last_line():
 @pytest.mark.parametrize("named", ["model_0000000.pth", "model_0000001.pth"])
 def test_a_script_may_name_its_best_validation_at_the_end(tiny_vg, tmp_path, monkeypatch, named):
     """SHA-GCL's does, whether or not that checkpoint was saved; the stage's final file is the one to go on from."""
+    enter(locate())
     import maskrcnn_benchmark.engine.training_loop as loop
 
     train = loop.train_loop

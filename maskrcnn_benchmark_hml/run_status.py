@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import HMLError, Interrupted
 from .files import one_at_a_time, read_json, write_json
-from .run_folder import FINAL, RunFolder, last_checkpoint, run_lock, status_file
+from .run_folder import FINAL, RunFolder, newest_checkpoint, run_lock, status_file
 
 #: State -> exit code of ``hml status``. ``killed`` is found, not written: the record says running, and nobody runs.
 EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 3, "killed": 3, "running": 4}
@@ -78,7 +78,7 @@ def run_status(folder: str | Path) -> RunStatus:
     folder = Path(folder)
     if not folder.is_dir():
         raise HMLError(f"there is no folder {folder}; give the OUTPUT_DIR of a run")
-    record, place = _read(folder), newest_checkpoint(folder)
+    record, place = _read(folder), _place(folder)
     if record.get("state") not in _SAID:
         raise HMLError(f"{folder} has no record of a training by hml run ({place}); give the OUTPUT_DIR of one")
     state = record["state"]
@@ -99,8 +99,15 @@ def _is_locked(folder: Path) -> bool:
     return False
 
 
-def newest_checkpoint(folder: Path) -> str:
-    """Stage and iteration of a run's newest checkpoint, in words."""
+def _place(folder: Path) -> str:
+    """Stage and iteration of a run's newest checkpoint, in words; or why it cannot be found."""
+    try:
+        return _newest(folder)
+    except HMLError as error:
+        return str(error)
+
+
+def _newest(folder: Path) -> str:
     run = RunFolder(folder)
     rows = json.loads(run.stages.read_text("utf-8")) if run.stages.is_file() else []
     for stage in range(len(rows), 0, -1):
@@ -112,8 +119,8 @@ def newest_checkpoint(folder: Path) -> str:
 
 
 def _named(folder: Path) -> str:
-    entry = last_checkpoint(folder)
-    return Path(entry.read_text("utf-8").strip()).name if entry.is_file() else ""
+    checkpoint = newest_checkpoint(folder)
+    return "" if checkpoint is None else checkpoint.name
 
 
 def _iteration(name: str) -> str:

@@ -16,6 +16,7 @@ def run(folder, error: BaseException | None = None) -> None:
         with RunLock() as lock:
             lock.take(str(folder), existing=True)
             lock.begin(str(folder))
+            (folder / "model_0000120.pth").touch()
             (folder / "last_checkpoint").write_text("/elsewhere/model_0000120.pth")
             if error is not None:
                 raise error
@@ -26,6 +27,7 @@ def run(folder, error: BaseException | None = None) -> None:
 def staged(folder) -> None:
     (folder / "hml" / "stage1").mkdir(parents=True)
     (folder / "hml" / "stages.json").write_text(json.dumps([{"iterations": 50}, {"iterations": 300}]))
+    (folder / "hml" / "stage1" / "model_final.pth").touch()
     (folder / "hml" / "stage1" / "last_checkpoint").write_text("hml/stage1/model_final.pth")
 
 
@@ -77,3 +79,12 @@ def test_a_refused_start_changes_no_record(tmp_path):
         lock.take(str(tmp_path), existing=True)
         raise HMLError("a setting has changed")
     assert (tmp_path / "status.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["model_0000120.pth".encode("utf-16"), b"gone.pth"])
+def test_a_last_checkpoint_that_names_none_is_said(tmp_path, capsys, content):
+    run(tmp_path, Interrupted(143))
+    (tmp_path / "last_checkpoint").write_bytes(content)
+    assert cli.main(["status", str(tmp_path)]) == 3
+    printed = capsys.readouterr().out
+    assert "interrupted and saved" in printed and "delete it to start anew" in printed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from .extend import check_schedule, extension
 from .fine_tune import check_start
 from .idle import check_idle
 from .training_data import aside, data_digest
+from .values import check_values
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,8 @@ def prepare(cfg: CfgNode) -> Plan:
     check_config(cfg)
     if not cfg.OUTPUT_DIR:
         raise HMLError("OUTPUT_DIR is empty; HML needs a folder for its stages: add OUTPUT_DIR <folder>")
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    for name, images in (("SOLVER", cfg.SOLVER.IMS_PER_BATCH), ("TEST", cfg.TEST.IMS_PER_BATCH)):
-        if images % world:
-            raise HMLError(
-                f"{name}.IMS_PER_BATCH is {images}, which {world} processes cannot share; give a multiple of {world} "
-                "(it counts all of them together)"
-            )
-    known = hook_points.known_predictors()
-    predictor, classes = host_settings.predictor_name(cfg), host_settings.class_count(cfg)
-    if predictor not in known:
-        raise HMLError(f"there is no relation predictor {predictor!r}; the benchmark has: {', '.join(known)}")
+    check_values(cfg, trains=True)
+    classes = host_settings.class_count(cfg)
     statistics, dataset, name, content, data_digests = _read_data(cfg)
     rel_classes = list(statistics["rel_classes"])
     if len(rel_classes) != classes:

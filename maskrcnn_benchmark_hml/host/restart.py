@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import pickle
 import zipfile
@@ -35,16 +36,38 @@ def checkpointer_class(base: type, driver: StageDriver) -> type:
         def save(self, name: str, **kwargs) -> None:
             super().save(name + ASIDE, **kwargs)
 
-        def tag_last_checkpoint(self, last_filename: str) -> None:
-            written = Path(self.save_dir) / Path(last_filename).name  # RTPB and others leave out the folder
-            whole = written.with_name(written.name.replace(ASIDE + ".pth", ".pth"))
-            put_in_place(written, whole)
+        def tag_last_checkpoint(self, last_filename: str, *args, **kwargs) -> None:
+            """``args``: a fork's own. A file that it calls its best, and not its last, is put in place and no more."""
+            whole = self._put_in_place(last_filename)
+            if args or kwargs:
+                given = inspect.signature(super().tag_last_checkpoint).bind(last_filename, *args, **kwargs).arguments
+                if not given.get("is_last", True):
+                    super().tag_last_checkpoint(str(whole), *args, **kwargs)
+                    return
             driver.saved_iteration = driver.iteration
             write_state(whole, driver.training_state(), driver.cfg.HML.KEEP_STATES)
             driver.plan.bind()
-            write_text(last_checkpoint(whole.parent), str(whole))
+            write_text(last_checkpoint(self.save_dir), str(whole))
 
-        def get_checkpoint_file(self) -> str:
+        def tag_best_checkpoint(self, best_filename: str, *args, **kwargs) -> None:
+            super().tag_best_checkpoint(str(self._put_in_place(best_filename)), *args, **kwargs)
+
+        def _put_in_place(self, named: str) -> Path:
+            """Give a file that was written aside its own name; RTPB and others name it without its folder."""
+            folder = Path(self.save_dir)
+            for written in (Path(named), folder / named, folder / Path(named).name):
+                whole = written.with_name(written.name.replace(ASIDE + ".pth", ".pth"))
+                if written.is_file():
+                    put_in_place(written, whole)
+                    return whole
+                if whole.is_file():  # tagged twice
+                    return whole
+            raise HMLError(f"the benchmark calls {named} a checkpoint, which it has not written to {folder}; "
+                           "look at the save() of its checkpointer")
+
+        def get_checkpoint_file(self, *args, **kwargs) -> str:
+            if args or kwargs:  # a fork's own: its best file
+                return super().get_checkpoint_file(*args, **kwargs)
             return str(newest_checkpoint(self.save_dir) or "")
 
         def load(self, *args, **kwargs) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -64,6 +64,7 @@ class StageDriver:
         self.interrupt, self.lock = interrupt, lock
         self.run_val: Callable | None = None
         self._model_bytes = self._momentum_bytes = 0
+        self._losses_named = False
         self.call = StepCall()
 
     @contextlib.contextmanager
@@ -120,7 +121,8 @@ class StageDriver:
             losses = evaluate(*args, **kwargs)
             labels = hook_points.as_rows(hook_points.argument(evaluate, "rel_labels", 1, args, kwargs))
             logits = hook_points.as_rows(hook_points.argument(evaluate, "relation_logits", 2, args, kwargs))
-            return hook_points.with_relation_loss(losses, self.method.relation_loss(logits, labels))
+            self.call.new_loss = self.method.relation_loss(logits, labels)
+            return hook_points.with_relation_loss(losses, self.call.new_loss)
 
         if isinstance(evaluate, nn.Module):  # a registered child cannot be replaced by a function
             del head.loss_evaluator
@@ -134,7 +136,8 @@ class StageDriver:
             if logits.shape != (self.call.pair_count(predictor), self.plan.num_classes):  # the objects' loss
                 return evaluate(logits, labels, *args, **kwargs)
             self.call.own_logits = logits
-            return self.method.relation_loss(logits, labels)
+            self.call.new_loss = self.method.relation_loss(logits, labels)
+            return self.call.new_loss
 
         if evaluate is not None:
             delattr(predictor, hook_points.CRITERION)  # a registered child cannot be replaced by a function
@@ -203,13 +206,29 @@ class StageDriver:
         # The teacher answers here, not after the whole forward: here mixed precision's autocast is still on.
         if predictor.training:
             logits = self.call.relation_logits(predictor, output)
+            if not logits.requires_grad:
+                raise HMLError(
+                    f"the relation logits of {type(predictor).__name__} carry no gradient in training, so l_new and CR "
+                    "would train nothing; its own losses are the method of this predictor: choose another "
+                    "MODEL.ROI_RELATION_HEAD.PREDICTOR, or HML.ENABLED False"
+                )
             self.call.added_losses = self.method.on_forward(self.call, logits)
 
     def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
         if model.training:
-            hook_points.loss_dict(output).update(self.call.added_losses)
+            losses = hook_points.loss_dict(output)
+            self._name_losses(losses)
+            losses.update(self.call.added_losses)
             self.call = StepCall()
         return output
+
+    def _name_losses(self, losses: Mapping[str, Any]) -> None:
+        """Say once which losses of the host are trained beside those of HML: a fork's own method may be among them."""
+        if not self._losses_named:
+            self._losses_named = True
+            own = [name for name, value in losses.items() if value is not self.call.new_loss]
+            _log.info("HML: %s: the host's losses %s stay, beside l_new (eq. 4)", self.stage.title(),
+                      ", ".join(own) or "(none)")
 
     # -- step -------------------------------------------------------------------------------------------------------
 

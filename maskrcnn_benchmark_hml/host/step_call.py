@@ -29,6 +29,7 @@ class StepCall:
         features: the FPN levels that the relation head was given.
         args, kwargs: the arguments of its predictor.
         own_logits: relation logits that the predictor gave to its own criterion (SHA-GCL).
+        new_loss: l_new of this forward, as it was given to the host.
         added_losses: loss terms to add to those of the host.
     """
 
@@ -36,6 +37,7 @@ class StepCall:
     args: tuple = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     own_logits: Tensor | None = None
+    new_loss: Tensor | None = None
     added_losses: dict[str, Tensor] = field(default_factory=dict)
 
     def pair_count(self, predictor: nn.Module) -> int:

@@ -81,6 +81,63 @@ def test_a_checkpoint_tagged_with_or_without_its_folder(tmp_path, monkeypatch, w
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model_0000003.pth"]
 
 
+class SavesInFolders:
+    """As in A-PFG and NoDIS: names with folders, a best file with a list of its own, further arguments of a tag."""
+
+    def __init__(self, save_dir: Path) -> None:
+        self.save_dir = str(save_dir)
+
+    def save(self, name, is_last=True, best=False):
+        path = Path(self.save_dir) / f"{name}.pth"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"weights")
+        self.tag_last_checkpoint(str(path), is_last, not is_last)
+        if best:
+            self.tag_best_checkpoint(str(path))
+
+    def tag_last_checkpoint(self, last_filename, is_last, is_best):
+        assert is_best and not is_last, "the last one is ours"
+        Path(self.save_dir, "best_checkpoint").write_text(last_filename)
+
+    def tag_best_checkpoint(self, best_filename):
+        Path(self.save_dir, "best_checkpoint").write_text(best_filename)
+
+    def get_checkpoint_file(self, is_val=False):
+        return Path(self.save_dir, "best_checkpoint").read_text() if is_val else "not ours"
+
+
+def test_a_checkpointer_with_a_best_file_and_names_with_folders(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(restart, "write_state", lambda whole, state, keep: written.append(whole))
+    driver = SimpleNamespace(cfg=SimpleNamespace(HML=SimpleNamespace(KEEP_STATES=2)), iteration=3, training_state=dict,
+                             plan=SimpleNamespace(bind=lambda: None))
+    checkpointer = restart.checkpointer_class(SavesInFolders, driver)(tmp_path)
+    last, best = tmp_path / "epoch1" / "model.pth", tmp_path / "best" / "model.pth"
+    checkpointer.save("best/model", is_last=False)
+    assert not written and checkpointer.get_checkpoint_file(is_val=True) == str(best) and best.is_file()
+    checkpointer.save("epoch1/model", best=True)
+    assert written == [last] and checkpointer.get_checkpoint_file() == str(last)
+    assert checkpointer.get_checkpoint_file(True) == str(last)
+    assert not list(tmp_path.rglob("*.part*"))
+
+
+class OneHotPredictor(nn.Module):
+    """As T-CAR's: one-hot labels stand in the place of the relation logits in training; its loss is among the added."""
+
+    def forward(self, proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features, logger=None):
+        logits = nn.functional.one_hot(torch.cat(rel_labels), 4).float()
+        return roi_features, logits, {"own": union_features.sum()}
+
+
+def test_logits_without_a_gradient_are_refused_at_the_first_step():
+    driver = stage_driver.StageDriver.__new__(stage_driver.StageDriver)
+    driver.method, driver.call = SimpleNamespace(on_forward=lambda call, logits: {}), StepCall()
+    predictor = OneHotPredictor()
+    predictor.register_forward_hook(driver._after_predictor)
+    with pytest.raises(HMLError, match="logits of OneHotPredictor carry no gradient in training.*PREDICTOR, or HML"):
+        predictor(None, None, [torch.tensor([1, 0])], None, None, torch.randn(2, 4, requires_grad=True))
+
+
 class SilentPredictor(nn.Module):
     """As SHA-GCL's: its own losses, no logits in training."""
 
@@ -115,7 +172,7 @@ def test_a_predictor_without_logits_hands_them_to_its_criterion():
     head.predictor.register_forward_pre_hook(driver._before_predictor, with_kwargs=True)
     head.predictor.register_forward_hook(driver._after_predictor)
     driver._wrap_loss(head)
-    objects, relations = torch.randn(3, 9), torch.randn(5, 4)
+    objects, relations = torch.randn(3, 9), torch.randn(5, 4, requires_grad=True)
     pairs = [torch.zeros(2, 2, dtype=torch.int64), torch.zeros(3, 2, dtype=torch.int64)]
     labels = [torch.tensor([0, 1]), torch.tensor([1, 2, 3])]
     _, _, losses = head(None, pairs, labels, None, objects, relations)

@@ -17,7 +17,7 @@ ALLOWED = {
     "method": {"errors", "files"},
     "metrics": {"errors", "files"},
     "datasets": {"errors", "files"},
-    "training": {"errors", "files", "method", "resources", "run_folder"},
+    "training": {"errors", "files", "finite", "method", "resources", "run_folder"},
 }
 BENCHMARK = {"host", "compat", "embedded"}
 #: Parts that know no benchmark.

@@ -16,7 +16,15 @@ import torch
 
 from .. import unpickling
 
-NUMPY_ALIASES = {"float": float, "int": int, "bool": bool, "object": object, "str": str, "complex": complex}
+#: Names that numpy has removed (1.24, 2.0, 2.4) -> what they were.
+NUMPY_ALIASES = {
+    "float": float, "int": int, "bool": bool, "object": object, "str": str, "complex": complex,
+    "bool8": np.bool_, "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "string_": np.bytes_,
+    "NaN": np.nan, "NAN": np.nan, "Inf": np.inf, "Infinity": np.inf, "infty": np.inf, "PINF": np.inf, "NINF": -np.inf,
+    "in1d": lambda values, *args, **kwargs: np.isin(np.ravel(values), *args, **kwargs),  # flat, unlike isin
+    "product": np.prod, "cumproduct": np.cumprod, "alltrue": np.all, "sometrue": np.any,
+    "row_stack": np.vstack, "trapz": getattr(np, "trapezoid", None) or vars(np).get("trapz"),
+}  # fmt: skip
 
 
 def _wrapped(function: Any) -> bool:
@@ -29,7 +37,8 @@ def _mark(function: Any) -> Any:
 
 
 def numpy_aliases() -> bool:
-    """Cures ``AttributeError: module 'numpy' has no attribute 'float'`` (numpy >= 1.24; visual_genome.py, sgg_eval.py).
+    """Cures ``AttributeError: module 'numpy' has no attribute 'float'`` (numpy >= 1.24; visual_genome.py, sgg_eval.py),
+    and the same of names that only forks use.
 
     Returns whether anything was patched; so do the other functions of this file.
     """

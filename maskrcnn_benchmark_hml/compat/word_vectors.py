@@ -9,9 +9,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..method.vectors import WordVectors, find_vectors, load_vectors
+from ..method.vectors import WordVectors, find_vectors, load_vectors, random_vector
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
@@ -22,7 +23,7 @@ _asked: contextvars.ContextVar[frozenset[str] | None] = contextvars.ContextVar("
 class _Words:
     """Stands in for the host's dict word -> row: a known word is its own row key."""
 
-    def __init__(self, vectors: WordVectors) -> None:
+    def __init__(self, vectors: WordVectors | _RandomVectors) -> None:
         self.vectors = vectors
 
     def get(self, word: str, default: Any = None) -> Any:
@@ -40,11 +41,27 @@ class _Words:
 class _Rows:
     """Stands in for the host's tensor of vectors, indexed by what :class:`_Words` returns."""
 
-    def __init__(self, vectors: WordVectors) -> None:
+    def __init__(self, vectors: WordVectors | _RandomVectors) -> None:
         self.vectors = vectors
 
     def __getitem__(self, word: str) -> torch.Tensor:
         return torch.from_numpy(self.vectors[word].copy()).float()
+
+
+class _RandomVectors:
+    """Stands in for word vectors where there are none: every word has a random one.
+
+    SGB draws its own for a word that is not found, but forks divide by the number of words found (0 / 0).
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str)
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        return random_vector(word, self.dim).numpy()
 
 
 @functools.lru_cache(maxsize=2)
@@ -57,8 +74,8 @@ def load_word_vectors(root: str, wv_type: str = "glove.6B", dim: int | str = 300
 
     Args:
         root: the config's ``GLOVE_DIR``: a folder or a file as in :func:`..method.vectors.find_vectors`, in any
-            format of :func:`..method.vectors.load_vectors`, or ``""``: no vectors at all, so that the host draws
-            every embedding from N(0, 1), as it does for single words that it does not find.
+            format of :func:`..method.vectors.load_vectors`, or ``""``: every word has a vector from N(0, 1), which
+            depends on the word alone.
         wv_type: the stem of the file's name.
         dim: length of the vectors (``MODEL.ROI_RELATION_HEAD.EMBED_DIM``).
     Raises:
@@ -67,7 +84,8 @@ def load_word_vectors(root: str, wv_type: str = "glove.6B", dim: int | str = 300
     length = int(str(dim).rstrip("d"))
     if not root:
         logger.warning("GLOVE_DIR is empty: word embeddings start from random numbers")
-        return {}, torch.empty(0, length), length
+        drawn = _RandomVectors(length)
+        return _Words(drawn), _Rows(drawn), length
     path = find_vectors(root, wv_type, length)
     vectors = _cached(str(path), length, _asked.get(), path.stat().st_mtime_ns)
     return _Words(vectors), _Rows(vectors), length

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import HMLError
 from .vector_cache import read_once_per_machine
@@ -57,6 +59,11 @@ class WordVectors:
         if word not in self._index:
             raise HMLError(f"the word {word!r} has no vector in {self.name}; use other vectors or skip the word")
         return self._matrix[self._index[word]]
+
+
+def random_vector(word: str, dim: int) -> torch.Tensor:
+    """(dim,) numbers from N(0, 1), float32, the same for a word always: for use where no vectors are given."""
+    return torch.randn(dim, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
 
 
 def words_to_read(names: Iterable[str]) -> set[str]:

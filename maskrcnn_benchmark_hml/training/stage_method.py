@@ -35,6 +35,7 @@ import torch
 from torch import nn
 
 from ..errors import HMLError
+from ..finite import first_not_finite
 from ..method.losses import class_balanced_loss, class_balanced_weights, concept_reconstruction
 from ..method.memory import StageMemory
 from ..method.reconstruction import ModelReconstruction
@@ -114,8 +115,18 @@ class StageMethod:
             head.load_state_dict(self.memory.head)
 
     def on_parameters(self, head: nn.Module) -> None:
-        """The head is on its device and has its starting weights: begin tracking (once; before the first step)."""
+        """The head is on its device and has its starting weights: begin tracking (once; before the first step).
+
+        Raises:
+            HMLError: a weight is NaN or infinite; every step would be skipped.
+        """
         params = dict(head.named_parameters())
+        bad, count_bad, _ = first_not_finite((self._prefix + name, p) for name, p in params.items())
+        if bad:
+            raise HMLError(
+                f"{self.stage.title()} begins with NaN or infinite weights, first in {bad} ({count_bad} tensors); look "
+                "at GLOVE_DIR, MODEL.PRETRAINED_DETECTOR_CKPT and the predictor's own initialisation"
+            )
         named = [(name, params[name]) for name in self._tracked_names]
         count = sum(p.numel() for _, p in named)
         importance, mr = self.settings.IMPORTANCE, self.settings.MR

@@ -27,7 +27,7 @@ class Teacher:
     def __init__(
         self, head: nn.Module, weights: Mapping[str, Tensor], answer: Callable[[nn.Module, Any], Tensor]
     ) -> None:
-        self.head = copy.deepcopy(head)
+        self.head = copy_module(head)
         try:
             self.head.load_state_dict(weights, strict=True)
         except RuntimeError as error:
@@ -50,3 +50,14 @@ class Teacher:
         if next(self.head.parameters()).device != device:
             self.head.to(device)
         return self.answer(self.head, call)
+
+
+def copy_module(module: nn.Module) -> nn.Module:
+    """A deep copy, also of modules that keep computed tensors, as ``torch.nn.utils.weight_norm`` does.
+
+    ``copy.deepcopy`` refuses a tensor that has a graph ("Only Tensors created explicitly by the user ..."); such a one
+    is computed again at the next forward, so the copy gets its values alone.
+    """
+    kept = (value for part in module.modules() for value in vars(part).values())
+    computed = (value for value in kept if isinstance(value, Tensor) and value.grad_fn is not None)
+    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})

@@ -72,7 +72,8 @@ sys.path.insert(0, sys.argv[2])
 torch.cuda.is_available = lambda: True
 torch._six = sys.modules["torch._six"] = types.ModuleType("torch._six")
 torch.hub._download_url_to_file = None
-for name in ("float", "int", "bool", "object", "str", "complex"):
+from maskrcnn_benchmark_hml.compat.libraries import NUMPY_ALIASES
+for name in NUMPY_ALIASES:
     setattr(np, name, name)
 before = torch.Tensor.cuda, torch.cuda.set_device, torch.distributed.init_process_group
 from maskrcnn_benchmark_hml.compat.installer import install

@@ -30,6 +30,10 @@ def test_numpy_aliases(monkeypatch):
     assert libraries.numpy_aliases() is True
     assert np.ones(2).astype(np.float).dtype == np.float64
     assert np.ones_like([1], dtype=np.bool).dtype == bool
+    assert np.zeros(1, np.bool8).dtype == bool and np.zeros(1, np.float_).dtype == np.float64
+    assert np.isnan(np.NaN) and np.isinf(np.Inf) and np.product([2, 3]) == 6 and np.alltrue([1, 1])
+    assert np.in1d([[1, 2], [3, 1]], [1]).tolist() == [True, False, False, True]
+    assert np.trapz([0, 2]) == 1
     assert libraries.numpy_aliases() is False
 
 

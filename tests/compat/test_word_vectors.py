@@ -55,8 +55,11 @@ def test_any_gensim_file(tmp_path):
 
 
 def test_empty_means_random(caplog):
-    words, rows, length = load_word_vectors("", "glove.6B", 3)
-    assert words.get("man") is None and length == 3
+    loaded = load_word_vectors("", "glove.6B", 3)
+    found = [lookup(loaded, word) for word in ("man", "made-up", "man")]
+    assert torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
+    assert all(row.shape == (3,) and row.dtype == torch.float32 and row.isfinite().all() for row in found)
+    assert "man" in loaded[0] and loaded[2] == 3
     assert "random" in caplog.text
 
 

@@ -55,6 +55,18 @@ def test_mr_settings_reach_the_gradient(reduction, factor):
     torch.testing.assert_close(head.predictor.weight.grad, 0.5 * factor * head.predictor.weight.detach())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_stage_that_begins_with_weights_that_are_not_finite_is_refused_by_name(value):
+    """Word vectors that a fork divides by the number of words found, for one: every step would be skipped."""
+    head = nn.Module()
+    head.predictor = nn.Linear(3, 2, bias=False)
+    head.embedding = nn.Parameter(torch.tensor([0.0, value]), requires_grad=False)
+    hml = StageMethod(add_hml_config(CfgNode()).HML, stage(), None)
+    hml.on_stage_start(head, "roi_heads.relation.", ("predictor.",), None)
+    with pytest.raises(HMLError, match=r"first in roi_heads\.relation\.embedding \(1 tensors\); look at GLOVE_DIR"):
+        hml.on_parameters(head)
+
+
 @pytest.mark.parametrize("effective", ["parameter", "step"])
 def test_a_stage_hands_on_eq9_as_printed_and_says_how_it_is_spread(effective, caplog, tmp_path):
     cfg = add_hml_config(CfgNode()).HML

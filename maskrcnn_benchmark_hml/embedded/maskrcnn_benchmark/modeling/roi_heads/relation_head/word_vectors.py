@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark_hml.method.vectors import find_vectors, load_vectors
+from maskrcnn_benchmark_hml.method.vectors import find_vectors, load_vectors, random_vector
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def obj_edge_vectors(names: Sequence[str], wv_dir: str, wv_type: str = "glove.6B
     """
     if not wv_dir:
         logger.info('GLOVE_DIR is "": class embeddings of length %d start from N(0, 1), seeded by the name', wv_dim)
-        return torch.stack([_random_vector(name, wv_dim) for name in names])
+        return torch.stack([random_vector(name, wv_dim) for name in names])
     longest = {name: max(name.split(" "), key=len) for name in names}
     vectors = load_vectors(find_vectors(wv_dir, wv_type, wv_dim), wv_dim, words={*longest, *longest.values()})
     rows, drawn = [], []
@@ -37,13 +36,9 @@ def obj_edge_vectors(names: Sequence[str], wv_dir: str, wv_type: str = "glove.6B
         if word in vectors:
             rows.append(torch.from_numpy(vectors[word].copy()))
         else:
-            rows.append(_random_vector(name, wv_dim))
+            rows.append(random_vector(name, wv_dim))
             drawn.append(name)
     if drawn:
         logger.info("no vector in %s, drawn from N(0, 1) instead: %s", vectors.name, ", ".join(drawn))
     return torch.stack(rows)
 
-
-def _random_vector(name: str, dim: int) -> Tensor:
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    return torch.randn(dim, generator=generator)

@@ -52,6 +52,8 @@ def run_script(script: str, argv: list[str], sgb: str | None = None, data: str |
         os.environ["HML_DATA"] = str(check_folder(data).resolve())
     enter(benchmark)
     add_settings(argv)
+    if str(path.parent) not in sys.path:  # as Python does: a script may import what is beside it
+        sys.path.insert(0, str(path.parent))
     old_argv, sys.argv = sys.argv, [str(path), *argv]
     try:
         namespace = vars(load_script(path))  # some read their arguments while they are imported

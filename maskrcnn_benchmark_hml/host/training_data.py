@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from ..training.stages import Stage
 from . import hook_points
 from . import settings as host_settings
 
+_log = logging.getLogger("maskrcnn_benchmark.hml")
+#: ``split_mask`` has an entry for each image of all splits; the others are made again below.
+_NOT_PER_IMAGE = ("split_mask", "idx_list", "id_to_img_map")
 
 @contextlib.contextmanager
 def aside(cfg: CfgNode, *options) -> Iterator[CfgNode]:
@@ -83,16 +87,35 @@ def apply_stage(
     keep, relations, data = stage_view(
         dataset.relationships, boxes, stage, num_classes, hml, pairs_per_image, positive_fraction
     )
-    for name in PER_IMAGE:
-        column = getattr(dataset, name, None)
-        if column is not None and len(column) == data.images_before:
+    further = []
+    for name in per_image_lists(dataset, data.images_before):
+        column = getattr(dataset, name)
+        if name in PER_IMAGE:
             setattr(dataset, name, [column[i] for i in keep])
+        else:
+            kept = [column[i] for i in keep] if isinstance(column, (list, tuple)) else column[list(keep)]
+            setattr(dataset, name, kept)
+            further.append(name)
+    if further:
+        _log.info("HML: %s: the dataset's own lists with an entry for each image follow: %s", stage.title(),
+                  ", ".join(further))
     dataset.relationships = relations
     if hasattr(dataset, "idx_list"):
         dataset.idx_list = list(range(len(keep)))
     if hasattr(dataset, "id_to_img_map"):
         dataset.id_to_img_map = dict(enumerate(range(len(keep))))
     return data
+
+
+def per_image_lists(dataset, images: int) -> list[str]:
+    """Attributes of a dataset with one entry for each of its images, those that only a fork has among them.
+
+    A list of as many entries that means something else (names by class index, all images' splits) is known by name.
+    """
+    kinds = (list, tuple, np.ndarray, torch.Tensor)
+    found = [name for name, column in vars(dataset).items()
+             if isinstance(column, kinds) and getattr(column, "ndim", 1) and len(column) == images]
+    return [name for name in found if name not in _NOT_PER_IMAGE and not name.startswith("ind_to_")]
 
 
 def orientation_groups(dataset, enabled: bool) -> list[int]:

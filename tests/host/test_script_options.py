@@ -86,6 +86,16 @@ def test_a_script_without_main(tmp_path):
         run_script(str(tmp_path / "flat.py"), [])
 
 
+def test_a_script_imports_what_is_beside_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_the_script.py").write_text("WORD = 'found'\n")
+    (tmp_path / "script.py").write_text(
+        "from beside_the_script import WORD\n\n\ndef main():\n    print('the word is', WORD)\n"
+    )
+    run_script(str(tmp_path / "script.py"), [])
+    assert "the word is found" in capsys.readouterr().out
+
+
 def test_the_config_file_is_found_anywhere():
     assert config_file(["--my-opt", "3", "--config-file", "a.yaml", "K", "1"]) == "a.yaml"
     assert config_file(["--flag", "--config-file=a.yaml"]) == "a.yaml"

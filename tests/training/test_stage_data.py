@@ -61,6 +61,30 @@ def test_only_keeps_stage_images_and_reduces_shared_pairs():
     assert (kept.images, kept.images_before, kept.relations_before) == (3, 4, 8)
 
 
+@pytest.mark.parametrize("repeats", [(), (1, 2, 3)])
+def test_a_forks_own_list_of_the_images_follows_the_stage(caplog, repeats):
+    """Else another image's entry is used, without a word (SGG-ToolKit, SRD, sgg_sa, SGG_from_NLS)."""
+    caplog.set_level("INFO", "maskrcnn_benchmark.hml")
+    d, node = dataset(), hml()
+    d.depth_files, d.captions = [f"{name}.png" for name in "abcd"], tuple("ABCD")
+    d.weights, d.embedding = np.arange(4.0), torch.arange(8).reshape(4, 2)
+    d.ind_to_classes, d.split_mask, d.of_another_length = list("wxyz"), np.array([1, 1, 1, 1]), [1, 2]
+    d.scalar = np.array(4)
+    apply_stage(d, stage(policy="containing", repeats=repeats), CLASSES, node, 100, 0.25)
+    order = ["abcd".index(name) for name in d.filenames]
+    assert len(d.filenames) >= 3 and d.depth_files == [f"{name}.png" for name in d.filenames]
+    assert list(d.captions) == [name.upper() for name in d.filenames]
+    assert d.weights.tolist() == order and d.embedding[:, 0].tolist() == [2 * i for i in order]
+    assert len(d.ind_to_classes) == len(d.split_mask) == 4 and d.of_another_length == [1, 2]
+    assert "follow: depth_files, captions, weights, embedding" in caplog.text
+
+
+def test_a_dataset_of_sgb_has_no_list_of_its_own(caplog):
+    caplog.set_level("INFO", "maskrcnn_benchmark.hml")
+    apply_stage(dataset(), stage(), CLASSES, hml(), 100, 0.25)
+    assert "follow:" not in caplog.text
+
+
 def test_background_count_respects_the_sampler_size():
     kept = apply_stage(dataset(), stage(), CLASSES, hml(), pairs_per_image=4, positive_fraction=0.25)
     assert kept.counts[0] == 3 * (4 - 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ..errors import HMLError
 
@@ -42,6 +43,7 @@ DECODER = "decoder_rnn"
 CRITERION = "criterion_loss"
 POOLER, REDUCE = "pooler", "reduce_channel"
 SAMPLERS = ("gtbox_relsample", "detect_relsample")
+SAMPLER_ENDING = "_relsample"
 #: Pairs per image, and the largest share of annotated ones, as the samplers' attributes.
 SAMPLER_SIZES = ("batch_size_per_image", "positive_fraction")
 #: Parameters under the relation head that F, Omega and MR act on, and those added by HML.MR.EXTRACTORS.
@@ -93,6 +95,12 @@ def relation_head(model: nn.Module) -> Any:
     for name in RELATION_HEAD.split("."):
         head = getattr(head, name, None)
     missing = [name for name in HEAD_NAMES if not hasattr(head, name)]
+    lazy = [name for name, p in head.named_parameters() if is_lazy(p)] if isinstance(head, nn.Module) else []
+    if lazy:
+        raise HMLError(
+            f"{RELATION_HEAD}.{lazy[0]} has no shape before the first forward (a torch.nn.Lazy module), and HML copies "
+            "the head before; give this layer its input size"
+        )
     if head is None or missing:
         raise HMLError(
             f"the model has no {RELATION_HEAD}{'.' + missing[0] if head is not None else ''}; HML needs a relation "
@@ -101,9 +109,10 @@ def relation_head(model: nn.Module) -> Any:
     return head
 
 
-def uses_union(head: nn.Module) -> bool:
-    """Whether the predictor is given union features."""
-    return bool(getattr(head, "use_union_box", True)) and hasattr(head, "union_feature_extractor")
+def sampler_names(processor: Any) -> list[str]:
+    """The methods of a ``samp_processor`` that sample training pairs: SGB's two, and further ones that a fork has."""
+    own = (name for name in dir(processor) if name.endswith(SAMPLER_ENDING))
+    return sorted(name for name in {*SAMPLERS, *own} if callable(getattr(processor, name, None)))
 
 
 def teacher_reads_labels(predictor: Any) -> None:
@@ -130,6 +139,18 @@ def calls_loss_evaluator(head: nn.Module) -> bool:
     block = "if True:\n" if source[:1].isspace() else ""  # dedent would fail on text that starts at column 0
     called = (node.func for node in ast.walk(ast.parse(block + source)) if isinstance(node, ast.Call))
     return any(isinstance(name, ast.Attribute) and name.attr == "loss_evaluator" for name in called)
+
+
+def wrap_call(owner: Any, name: str, wrapper: Callable[[Callable], Callable]) -> None:
+    """Exchange what is called as ``owner.name(...)`` by ``wrapper`` of it.
+
+    Of a module the ``forward`` is exchanged: it stays a child, and its buffers stay in the owner's ``state_dict``.
+    """
+    called = getattr(owner, name)
+    if isinstance(called, nn.Module):
+        called.forward = wrapper(called.forward)
+    else:
+        setattr(owner, name, wrapper(called))
 
 
 def argument(function: Callable, name: str, position: int, args: Sequence, kwargs: Mapping) -> Any:

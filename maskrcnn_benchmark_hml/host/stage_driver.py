@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
@@ -24,10 +24,12 @@ from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
 from .plan import Plan
 from .ranks import rank_and_world
+from .relation_losses import RelationLosses
+from .replay import Replay, watch_samplers
 from .restart import checkpointer_class, restore_schedule
 from .run_lock import RunLock
+from .self_check import SelfCheck
 from .sharing import share_pooling
-from .step_call import StepCall, answer
 from .training_data import apply_stage, orientation_groups
 from .unused import small_groups
 from .validation import mean_recall
@@ -64,8 +66,7 @@ class StageDriver:
         self.interrupt, self.lock = interrupt, lock
         self.run_val: Callable | None = None
         self._model_bytes = self._momentum_bytes = 0
-        self._losses_named = False
-        self.call = StepCall()
+        self.losses = RelationLosses(self.method, plan.num_classes)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -96,52 +97,20 @@ class StageDriver:
         self._model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
         self.head = head = hook_points.relation_head(model)
         tracked = (*hook_points.TRACKED, *(hook_points.EXTRACTORS if cfg.HML.MR.EXTRACTORS else ()))
-        self.method.on_stage_start(head, hook_points.RELATION_HEAD + ".", tracked, answer)
+        self.method.on_stage_start(head, hook_points.RELATION_HEAD + ".", tracked, Replay)
         if self.method.teacher is not None:
             share_pooling(head, self.method.teacher.head)
             if not cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL:
                 hook_points.teacher_reads_labels(self.method.teacher.head.predictor)
-        model.register_forward_pre_hook(self._before_forward)
-        model.register_forward_hook(self._after_forward)
-        head.register_forward_pre_hook(self._before_head, with_kwargs=True)
-        head.predictor.register_forward_pre_hook(self._before_predictor, with_kwargs=True)
-        head.predictor.register_forward_hook(self._after_predictor)
-        self._wrap_loss(head)
+        elif self.stage.index < self.stage.count and cfg.HML.CR.WEIGHT > 0:
+            self.losses.on_first = SelfCheck(head, cfg.MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL)
         if self.stage.policy == "only":
             leave_out_ignored(head.samp_processor, self.stage.labels)
+        watch_samplers(head, lambda: self.losses.call)
+        self.losses.attach(head)
+        model.register_forward_pre_hook(self._before_forward)
+        model.register_forward_hook(self._after_forward)
         return model
-
-    def _wrap_loss(self, head: Any) -> None:
-        if not hook_points.calls_loss_evaluator(head):
-            self._wrap_criterion(head.predictor)
-            return
-        evaluate = head.loss_evaluator
-
-        def loss_evaluator(*args, **kwargs):
-            losses = evaluate(*args, **kwargs)
-            labels = hook_points.as_rows(hook_points.argument(evaluate, "rel_labels", 1, args, kwargs))
-            logits = hook_points.as_rows(hook_points.argument(evaluate, "relation_logits", 2, args, kwargs))
-            self.call.new_loss = self.method.relation_loss(logits, labels)
-            return hook_points.with_relation_loss(losses, self.call.new_loss)
-
-        if isinstance(evaluate, nn.Module):  # a registered child cannot be replaced by a function
-            del head.loss_evaluator
-        head.loss_evaluator = loss_evaluator
-
-    def _wrap_criterion(self, predictor: nn.Module) -> None:
-        """The predictor computes its losses itself and returns no logits in training (SHA-GCL)."""
-        evaluate = getattr(predictor, hook_points.CRITERION, None)
-
-        def criterion_loss(logits, labels, *args, **kwargs):
-            if logits.shape != (self.call.pair_count(predictor), self.plan.num_classes):  # the objects' loss
-                return evaluate(logits, labels, *args, **kwargs)
-            self.call.own_logits = logits
-            self.call.new_loss = self.method.relation_loss(logits, labels)
-            return self.call.new_loss
-
-        if evaluate is not None:
-            delattr(predictor, hook_points.CRITERION)  # a registered child cannot be replaced by a function
-            setattr(predictor, hook_points.CRITERION, criterion_loss)
 
     def _make_optimizer(self, *args, **kwargs):
         optimizer = self.original["make_optimizer"](*args, **kwargs)
@@ -186,7 +155,7 @@ class StageDriver:
     # -- forward ----------------------------------------------------------------------------------------------------
 
     def _before_forward(self, model: nn.Module, inputs: tuple) -> None:
-        if model.training:
+        if self.head.training:  # the model itself may stay in eval, its frozen parts with it
             self.iteration += 1
             seed_everything(self.cfg.HML.SEED, self.stage.index, self.iteration, self.rank)
             if self.start_file and self.stage.index == 1:
@@ -194,41 +163,10 @@ class StageDriver:
         elif self.world > 1:  # in a validation: all processes do equally many batches
             self.interrupt.check()
 
-    def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
-        if head.training:
-            self.call.features = args[0] if args else kwargs["features"]
-
-    def _before_predictor(self, predictor: nn.Module, args: tuple, kwargs: dict) -> None:
-        if predictor.training:
-            self.call.args, self.call.kwargs = args, dict(kwargs)
-
-    def _after_predictor(self, predictor: nn.Module, inputs: tuple, output: tuple) -> None:
-        # The teacher answers here, not after the whole forward: here mixed precision's autocast is still on.
-        if predictor.training:
-            logits = self.call.relation_logits(predictor, output)
-            if not logits.requires_grad:
-                raise HMLError(
-                    f"the relation logits of {type(predictor).__name__} carry no gradient in training, so l_new and CR "
-                    "would train nothing; its own losses are the method of this predictor: choose another "
-                    "MODEL.ROI_RELATION_HEAD.PREDICTOR, or HML.ENABLED False"
-                )
-            self.call.added_losses = self.method.on_forward(self.call, logits)
-
     def _after_forward(self, model: nn.Module, inputs: tuple, output: Any) -> Any:
-        if model.training:
-            losses = hook_points.loss_dict(output)
-            self._name_losses(losses)
-            losses.update(self.call.added_losses)
-            self.call = StepCall()
+        if self.head.training:
+            self.losses.add_to(hook_points.loss_dict(output))
         return output
-
-    def _name_losses(self, losses: Mapping[str, Any]) -> None:
-        """Say once which losses of the host are trained beside those of HML: a fork's own method may be among them."""
-        if not self._losses_named:
-            self._losses_named = True
-            own = [name for name, value in losses.items() if value is not self.call.new_loss]
-            _log.info("HML: %s: the host's losses %s stay, beside l_new (eq. 4)", self.stage.title(),
-                      ", ".join(own) or "(none)")
 
     # -- step -------------------------------------------------------------------------------------------------------
 

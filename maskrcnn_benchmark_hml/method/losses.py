@@ -51,7 +51,7 @@ def class_balanced_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tens
 
     Args:
         logits: (N, C).
-        labels: int64 (N,), each in 0..C-1.
+        labels: int64 (N,), each in 0..C-1; a row whose label is below 0 has none and is left out.
         weights: (C,), from :func:`class_balanced_weights`.
 
     Returns:
@@ -65,10 +65,10 @@ def class_balanced_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tens
             f"l_new got logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, weights {tuple(weights.shape)}; "
             "they must be (N, C), (N,) and (C,)"
         )
-    weights = weights.to(logits)
-    if not bool((weights[labels] > 0).any()):
+    weights, labels = weights.to(logits), labels.clamp(min=-1)
+    if not bool(((weights[labels] > 0) & (labels >= 0)).any()):
         return logits.sum() * 0.0
-    return F.cross_entropy(logits, labels, weight=weights)
+    return F.cross_entropy(logits, labels, weight=weights, ignore_index=-1)
 
 
 def concept_reconstruction(

@@ -89,7 +89,8 @@ class StageMethod:
     # -- start ------------------------------------------------------------------------------------------------------
 
     def on_stage_start(
-        self, head: nn.Module, prefix: str, tracked: Sequence[str], answer: Callable[[nn.Module, Any], torch.Tensor]
+        self, head: nn.Module, prefix: str, tracked: Sequence[str],
+        replay: Callable[[nn.Module], Callable[[Any], torch.Tensor]],
     ) -> None:
         """Read a freshly built relation head, before any hook is registered on it, and copy it as the teacher.
 
@@ -97,7 +98,7 @@ class StageMethod:
             head: the relation head.
             prefix: its name within the model, e.g. ``roi_heads.relation.``.
             tracked: prefixes, relative to the head, of the parameters that F, Omega and MR act on.
-            answer: see :class:`.teacher.Teacher`.
+            replay: see :class:`.teacher.Teacher`.
         """
         self._prefix = prefix
         self._tracked_names = [
@@ -107,7 +108,7 @@ class StageMethod:
         if not self._tracked_names:
             raise HMLError(f"no trainable parameter of the relation head begins with {' or '.join(tracked)}")
         if self.memory is not None and self.settings.CR.WEIGHT > 0:
-            self.teacher = Teacher(head, self.memory.head, answer)
+            self.teacher = Teacher(head, self.memory.head, replay)
 
     def on_fresh_start(self, head: nn.Module) -> None:
         """The host has loaded what a stage begins with, such as a detector: under INIT previous that head wins."""

@@ -1,4 +1,4 @@
-"""The previous stage's relation head, frozen, replayed on the student's own boxes, pairs and features (CR, eq. 5)."""
+"""The previous stage's relation head, frozen, replayed on the student's own boxes and pairs (CR, eq. 5)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from ..errors import HMLError
 class Teacher:
     """A frozen copy of a relation head that answers on exactly the pairs the student was given.
 
-    It lives outside the student's module tree (hosts match checkpoint keys by suffix and would fill it), and its own
-    ``forward`` is never called: that would sample pairs again, and other ones.
+    It lives outside the student's module tree: hosts match checkpoint keys by suffix and would fill it.
 
     Args:
         head: the student's relation head, freshly built and without our hooks; it is copied.
         weights: ``state_dict`` of the previous stage's head.
-        answer: relation logits (N, C) of a head for a call; the host knows how its heads are called.
+        replay: given the copy, the function from a call to relation logits (N, C); the host knows how heads are called.
     """
 
     def __init__(
-        self, head: nn.Module, weights: Mapping[str, Tensor], answer: Callable[[nn.Module, Any], Tensor]
+        self, head: nn.Module, weights: Mapping[str, Tensor], replay: Callable[[nn.Module], Callable[[Any], Tensor]]
     ) -> None:
         self.head = copy_module(head)
         try:
@@ -37,19 +36,19 @@ class Teacher:
             ) from error
         self.head.requires_grad_(False)
         self.head.eval()
-        self.answer = answer
+        self.answer = replay(self.head)
 
     @torch.no_grad()
     def relation_logits(self, call: Any, device: torch.device) -> Tensor:
         """Relation logits (N, C) for the call that the student just made.
 
         Args:
-            call: what the host noted of it; handed to ``answer`` as it is.
+            call: what the host noted of it; handed on as it is.
             device: the student's.
         """
         if next(self.head.parameters()).device != device:
             self.head.to(device)
-        return self.answer(self.head, call)
+        return self.answer(call)
 
 
 def copy_module(module: nn.Module) -> nn.Module:

@@ -10,53 +10,8 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.host import hook_points, restart, settings, stage_driver
-from maskrcnn_benchmark_hml.host.step_call import StepCall, answer
-from maskrcnn_benchmark_hml.training.teacher import Teacher
-
-
-class AsSGB(nn.Module):
-    def forward(self, proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features, logger=None):
-        return None, proposals + roi_features + union_features, {}
-
-
-class AsGPSNet(nn.Module):
-    def forward(self, inst_proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features):
-        return None, inst_proposals + roi_features + union_features, {}, "more"
-
-
-class AsRTPB(nn.Module):
-    def forward(self, proposals, rel_pair_idxs, rel_labels, roi_features, union_features, rel_binarys=None):
-        return None, [proposals + roi_features + union_features], {}
-
-
-class Head(nn.Module):
-    def __init__(self, predictor: nn.Module) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.predictor = predictor
-
-    def box_feature_extractor(self, features, proposals):
-        return features[0] * self.scale
-
-    def union_feature_extractor(self, features, proposals, pairs):
-        return 100 * pairs
-
-
-class AsFive(nn.Module):
-    def forward(self, proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features):
-        return None, proposals + roi_features + union_features, {}, "a fourth", "a fifth"
-
-
-@pytest.mark.parametrize("predictor", [AsSGB(), AsGPSNet(), AsRTPB(), AsFive()])
-def test_the_teacher_takes_arguments_by_name_and_the_proposals_first(predictor):
-    head = Head(predictor)
-    teacher = Teacher(head, {"scale": torch.tensor(2.0)}, answer)
-    proposals, pairs, ones = torch.ones(3), torch.full((3,), 2.0), torch.ones(3)
-    places = {"AsRTPB": (proposals, pairs, None, ones, ones)}
-    args = places.get(type(predictor).__name__, (proposals, pairs, None, None, ones, ones))
-    logits = teacher.relation_logits(StepCall([torch.full((3,), 10.0)], args), torch.device("cpu"))
-    assert logits.tolist() == [1 + 20 + 200] * 3
+from maskrcnn_benchmark_hml.host import hook_points, restart, settings
+from maskrcnn_benchmark_hml.host.relation_losses import RelationLosses
 
 
 @pytest.mark.parametrize("with_folder", [True, False])
@@ -130,12 +85,10 @@ class OneHotPredictor(nn.Module):
 
 
 def test_logits_without_a_gradient_are_refused_at_the_first_step():
-    driver = stage_driver.StageDriver.__new__(stage_driver.StageDriver)
-    driver.method, driver.call = SimpleNamespace(on_forward=lambda call, logits: {}), StepCall()
-    predictor = OneHotPredictor()
-    predictor.register_forward_hook(driver._after_predictor)
+    head = SilentHead(OneHotPredictor())
+    RelationLosses(SimpleNamespace(), 4).attach(head)
     with pytest.raises(HMLError, match="logits of OneHotPredictor carry no gradient in training.*PREDICTOR, or HML"):
-        predictor(None, None, [torch.tensor([1, 0])], None, None, torch.randn(2, 4, requires_grad=True))
+        head(None, None, [torch.tensor([1, 0])], None, None, torch.randn(2, 4, requires_grad=True))
 
 
 class SilentPredictor(nn.Module):
@@ -152,33 +105,28 @@ class SilentPredictor(nn.Module):
 
 
 class SilentHead(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, predictor: nn.Module) -> None:
         super().__init__()
-        self.predictor, self.loss_evaluator = SilentPredictor(), None
+        self.predictor, self.loss_evaluator = predictor, None
 
     def forward(self, *args):
         return self.predictor(*args)
 
 
 def test_a_predictor_without_logits_hands_them_to_its_criterion():
-    head, seen = SilentHead(), []
-    driver = stage_driver.StageDriver.__new__(stage_driver.StageDriver)
-    driver.plan = SimpleNamespace(num_classes=4)
-    driver.method = SimpleNamespace(
+    head, seen = SilentHead(SilentPredictor()), []
+    losses = RelationLosses(SimpleNamespace(
         relation_loss=lambda logits, labels: torch.tensor(7.0),
         on_forward=lambda call, logits: seen.append(logits) or {"loss_cr": torch.tensor(1.0)},
-    )
-    driver.call = StepCall()
-    head.predictor.register_forward_pre_hook(driver._before_predictor, with_kwargs=True)
-    head.predictor.register_forward_hook(driver._after_predictor)
-    driver._wrap_loss(head)
+    ), 4)
+    losses.attach(head)
     objects, relations = torch.randn(3, 9), torch.randn(5, 4, requires_grad=True)
     pairs = [torch.zeros(2, 2, dtype=torch.int64), torch.zeros(3, 2, dtype=torch.int64)]
     labels = [torch.tensor([0, 1]), torch.tensor([1, 2, 3])]
-    _, _, losses = head(None, pairs, labels, None, objects, relations)
-    assert losses["rel_loss"] == 7 and losses["obj_loss"] != 7
+    _, _, given = head(None, pairs, labels, None, objects, relations)
+    assert given["rel_loss"] == 7 and given["obj_loss"] != 7
     assert len(seen) == 1 and seen[0] is relations
-    driver.call.own_logits = None
+    losses.call.own_logits = None
     with pytest.raises(HMLError, match="SilentPredictor gives no relation logits in training"):
         head(None, pairs, labels, None, objects, torch.randn(5, 6))  # a loss over other classes
 
@@ -203,7 +151,7 @@ A line from column 0: the predictor has done what self.loss_evaluator(logits) do
 
 
 @pytest.mark.parametrize("head, calls", [(CallsEvaluator, True), (NamesItInAComment, False),
-                                         (NamesItInTheDocstring, False), (SilentHead, False)])
+                                         (NamesItInTheDocstring, False), (SilentPredictor, False)])
 def test_only_a_call_of_the_loss_evaluator_counts(head, calls):
     assert hook_points.calls_loss_evaluator(head()) is calls
 

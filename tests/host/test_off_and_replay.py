@@ -12,6 +12,7 @@ import torch
 import maskrcnn_benchmark_hml
 from maskrcnn_benchmark_hml.host import stage_driver
 from maskrcnn_benchmark_hml.host.launch import run_script
+from maskrcnn_benchmark_hml.host.relation_losses import RelationLosses
 from maskrcnn_benchmark_hml.training.teacher import Teacher
 
 from ..waiting import HUNG
@@ -44,7 +45,7 @@ def test_disabled_is_bit_identical(tiny_vg, tmp_path, steps):
 def spied(monkeypatch):
     """Records, per stage-2 forward, what the student's and the teacher's predictor were given."""
     calls = {"student": [], "teacher": [], "labels": [], "resampled": []}
-    old_init, old_after = Teacher.__init__, stage_driver.StageDriver._after_predictor
+    old_init, old_after = Teacher.__init__, RelationLosses._concept_reconstruction
 
     def init(self, *args, **kwargs):
         old_init(self, *args, **kwargs)
@@ -52,14 +53,14 @@ def spied(monkeypatch):
             lambda module, given, named: calls["teacher"].append(rows(given, named)), with_kwargs=True
         )
 
-    def after(self, predictor, inputs, output):
-        if predictor.training and self.stage.index == 2:
-            calls["student"].append(rows(self.call.args, self.call.kwargs))
-            calls["labels"].append(torch.cat(list(self.call.args[2])))
-        return old_after(self, predictor, inputs, output)
+    def after(self, logits):
+        if self.method.stage.index == 2:
+            calls["student"].append(rows(self.call.predictor_args, self.call.predictor_kwargs))
+            calls["labels"].append(torch.cat(list(self.call.predictor_args[2])))
+        return old_after(self, logits)
 
     monkeypatch.setattr(Teacher, "__init__", init)
-    monkeypatch.setattr(stage_driver.StageDriver, "_after_predictor", after)
+    monkeypatch.setattr(RelationLosses, "_concept_reconstruction", after)
     return calls
 
 

@@ -119,6 +119,16 @@ def test_eq4_weights(counts, gamma):
     close(class_balanced_weights(counts, gamma), oracle_weights(counts, gamma))
 
 
+def test_eq4_leaves_out_rows_whose_label_is_below_0():
+    """Forks mark pairs to ignore by -1; as an index it would be the last class."""
+    logits, weights = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0.1, 0.5, 2.0, 0.0], dtype=torch.float64)
+    labels = torch.tensor([2, -1, 1, -100, 0])
+    kept = labels >= 0
+    close(class_balanced_loss(logits, labels, weights), class_balanced_loss(logits[kept], labels[kept], weights))
+    alone = torch.full((5,), -1)
+    assert class_balanced_loss(logits.requires_grad_(), alone, weights.index_fill(0, torch.tensor(3), 1.0)) == 0
+
+
 @BOTH
 def test_eq4_loss(dtype):
     counts = [40, 30, 9, 2, 0]

@@ -31,11 +31,11 @@ def test_a_head_with_weight_norm_is_copied():
 
 def test_a_teacher_with_weight_norm_answers_with_the_weights_it_was_given():
     head, other = weight_normed(), weight_normed()
-    teacher = Teacher(head, other.state_dict(), lambda head, x: head(x))
+    teacher = Teacher(head, other.state_dict(), lambda head: head)
     x = torch.randn(5, 3)
     assert torch.equal(teacher.relation_logits(x, torch.device("cpu")), other(x))
 
 
 def test_weights_of_another_model_are_refused():
     with pytest.raises(HMLError, match="does not fit this model"):
-        Teacher(nn.Linear(3, 2), {"weight": torch.zeros(2, 2)}, lambda head, x: head(x))
+        Teacher(nn.Linear(3, 2), {"weight": torch.zeros(2, 2)}, lambda head: head)

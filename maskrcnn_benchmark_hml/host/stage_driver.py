@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -62,7 +62,6 @@ class StageDriver:
         self.checkpointer: Any = None
         self.scheduler: Any = None
         self.interrupt, self.lock = interrupt, lock
-        self.run_val: Callable | None = None
         self._model_bytes = self._momentum_bytes = 0
         self.call = StepCall()
 
@@ -78,7 +77,7 @@ class StageDriver:
             "clip_grad_norm": self._clip_grad_norm,
         }
         if "run_val" in self.original:
-            self.run_val = replaced["run_val"] = self.interrupt.stoppable(self.original["run_val"])
+            replaced["run_val"] = self.interrupt.stoppable(self.original["run_val"])
         if self.cfg.HML.VAL_METRIC == "mR" and "inference" in self.original:
             replaced["inference"] = self._inference
         self.namespace.update(replaced)
@@ -288,8 +287,8 @@ class StageDriver:
         cfg, iteration, result = self.cfg, self.restored_iteration, None
         if iteration >= cfg.SOLVER.MAX_ITER:
             return False
-        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and self.run_val is not None:
-            result = self.run_val(
+        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and "run_val" in self.original:
+            result = self.namespace["run_val"](
                 cfg, self.checkpointer.model, val_loaders, self.world > 1, logging.getLogger("maskrcnn_benchmark")
             )
         if cfg.SOLVER.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":

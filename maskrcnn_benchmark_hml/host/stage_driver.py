@@ -19,6 +19,7 @@ from ..training.stage_loader import StageBatches, stage_loader
 from ..training.stage_method import StageMethod
 from ..training.stages import Stage
 from . import hook_points
+from .bound import TRAINING_DATA
 from .environment import check_disk
 from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
@@ -28,7 +29,7 @@ from .restart import checkpointer_class, restore_schedule
 from .run_lock import RunLock
 from .sharing import share_pooling
 from .step_call import StepCall, answer
-from .training_data import apply_stage, orientation_groups
+from .training_data import apply_stage, check_same, orientation_groups
 from .unused import small_groups
 from .validation import mean_recall
 
@@ -164,6 +165,7 @@ class StageDriver:
         if self.iteration < self.stage.iterations:
             check_disk(str(self.stage.folder), self._model_bytes + self._momentum_bytes)
         dataset, head = loader.dataset, self.cfg.MODEL.ROI_RELATION_HEAD
+        check_same(dataset, self.plan.digests[TRAINING_DATA])
         counted = apply_stage(
             dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION
         )

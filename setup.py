@@ -36,6 +36,8 @@ INSTALL_REQUIRES = [
     "scipy>=1.8",
 ]
 
+TENSORBOARD = ["tensorboard>=2.9"]  # the first without calls that numpy 1.24 and protobuf 4 removed
+
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
 # nothing of it may become importable as maskrcnn_benchmark_hml.embedded or, worse, as a top-level package.
 DATA = ["**/*.yaml", "**/*.json", "py.typed"]
@@ -58,7 +60,8 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3",
-                "mypy>=1.11", "types-PyYAML", "types-tqdm"],  # fmt: skip
+                "mypy>=1.11", "types-PyYAML", "types-tqdm", *TENSORBOARD],  # fmt: skip
+        "tensorboard": TENSORBOARD,  # HML.TENSORBOARD
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.12,<3"],
     },
     entry_points={"console_scripts": ["hml = maskrcnn_benchmark_hml.cli:main"]},

@@ -195,6 +195,8 @@ KEYS: tuple[Key, ...] = tuple(
          "refused"),
         ("ACCEPT_CHANGED", (), _each_of(*CHANGEABLE), "what may differ from the run in OUTPUT_DIR when it is resumed; "
          "the result is then no longer that of one uninterrupted run. Empty: a change is refused"),
+        ("TENSORBOARD", False, _bool, "also write the training curves (metrics.jsonl) for TensorBoard, to "
+         "OUTPUT_DIR/tensorboard; needs the package tensorboard; works with HML.ENABLED False"),
         ("KEEP_STATES", 2, _number(1), "number of resume files to keep, the newest ones"),
     )
 )

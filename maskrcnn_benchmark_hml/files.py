@@ -271,3 +271,35 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or no such encoding
         raise HMLError(why_unreadable(path, error, "a JSON file")) from error
+
+
+class LineFile:
+    """A text file that grows by lines. Each is written at once, so only a process that is killed leaves part of one.
+
+    Args:
+        path: the file; its folder exists.
+        what: what it is, for the error's sentence.
+
+    Raises:
+        HMLError: here or in ``write``: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, what: str = "file") -> None:
+        self.path, self.what = path, what
+        with self._in_a_sentence():
+            self._file = open(path, "ab", buffering=0)
+
+    def write(self, text: str) -> None:
+        """Append text that ends a line."""
+        with self._in_a_sentence():
+            self._file.write(text.encode())
+
+    def close(self) -> None:
+        self._file.close()
+
+    @contextmanager
+    def _in_a_sentence(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise HMLError(why_unwritable(self.path, self.what, error)) from error

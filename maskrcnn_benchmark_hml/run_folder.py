@@ -22,6 +22,7 @@ ZERO_SHOT = "zero_shot.json"
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
 TRAINING_LOCK, STATUS = "run.lock", "status.json"
 IMPORTANCE = "importance.json"
+CURVES, EVENTS = "metrics.jsonl", "tensorboard"
 
 #: Path below OUTPUT_DIR -> what it is. ``<...>`` and ``*`` stand for a part of a name.
 FILES = {
@@ -30,6 +31,8 @@ FILES = {
     f"model_*{RESUME_SUFFIX}": "resume file of a checkpoint: schedule, gradient scaler, F and Omega_raw so far",
     LAST_CHECKPOINT: "path of the newest checkpoint; a run that is started again continues there",
     "log.txt": "the log",
+    CURVES: "training curves of all stages: losses, learning rate, time, memory, validation",
+    f"{EVENTS}/stage<k>/...": "the same for TensorBoard (HML.TENSORBOARD True)",
     "<dataset>_statistics.cache": "predicate frequencies of the training images; counted again if these change",
     "config.yml": "the whole configuration",
     "labels.json": "class names (bundled benchmark and SGB)",

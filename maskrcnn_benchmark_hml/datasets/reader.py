@@ -147,6 +147,35 @@ def read_names(path: Path | str, *kinds: str) -> list[tuple[str, ...]]:
     return names
 
 
+def contradictions(path: Path | str, *kinds: str) -> Iterator[str]:
+    """One sentence for each kind whose two mappings in a vocabulary file are not each other's inverse.
+
+    A missing mapping contradicts nothing; a run reads ``<kind>_to_idx`` alone.
+    """
+    content = _load_json(check_file(path), dict)
+    for kind in kinds:
+        backward, forward = content.get(f"{kind}_to_idx"), content.get(f"idx_to_{kind}")
+        if not (isinstance(backward, dict) and isinstance(forward, dict)):
+            continue
+        read = {str(index): name for name, index in backward.items() if name != BACKGROUND}
+        said = {index: name for index, name in forward.items() if name != BACKGROUND}
+        wrong = next((index for index in (*read, *said) if read.get(index) != said.get(index)), None)
+        if wrong is not None:
+            yield (f"{path}: idx_to_{kind} calls {wrong} {said.get(wrong)!r}, but by {kind}_to_idx, which a run reads, "
+                   f"it is {read.get(wrong)!r}; correct the file")  # fmt: skip
+
+
+def repeated_id(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Which image_id stands twice in a list of images, in words; "" if none does."""
+    seen: dict[Any, int] = {}
+    for at, entry in enumerate(entries):
+        before = seen.setdefault(entry["image_id"], at)
+        if before != at:
+            return (f"image_id {entry['image_id']} occurs twice (entries {before} and {at}), so that one picture "
+                    "stands for both; correct the file")  # fmt: skip
+    return ""
+
+
 def unsigned_arrays(arrays: Mapping[str, Any]) -> list[str]:
     """Those of an open file's arrays, or of a dictionary of them, whose type has no negative numbers."""
     return [name for name in ARRAYS if getattr(getattr(arrays.get(name), "dtype", None), "kind", "") == "u"]

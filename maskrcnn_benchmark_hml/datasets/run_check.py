@@ -16,7 +16,7 @@ from ..files import read_json
 from .check import check_bounds
 from .conventions import Boxes, convention_warnings
 from .layout import BOX_SCALE, TEST, TRAIN, VALIDATION, Vocabulary, check_file
-from .reader import ARRAYS, RawVG, listed_images, open_annotations, read_names
+from .reader import ARRAYS, RawVG, contradictions, listed_images, open_annotations, read_names, repeated_id
 from .stored_rows import corners_inside
 
 _BOXES, _RELATIONS = ("labels", "boxes_1024"), ("relationships", "predicates")
@@ -57,7 +57,10 @@ def check_files(roidb_file: str, dict_file: str, image_file: str) -> tuple[Vocab
     width, height = (np.array([entry[key] for entry in raw.images], dtype=float) for key in ("width", "height"))
     looks = convention_warnings(Boxes(raw["boxes_1024"], box_image, width, height))
     notes = ((outside, "boxes lie outside their pictures"), (itself, "relations join an object with itself"))
-    return Vocabulary(*names), [*(f"{roidb_file}: {line}" for line in looks),
+    twice = repeated_id(raw.images)
+    return Vocabulary(*names), [*contradictions(dict_file, "label", "predicate", "attribute"),
+                                *([f"{image_file}: {twice}"] if twice else []),
+                                *(f"{roidb_file}: {line}" for line in looks),
                                 *(f"{count:,} {what} in {roidb_file}; hml data check names the first"
                                   for count, what in notes if count)]
 

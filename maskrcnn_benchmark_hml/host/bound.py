@@ -27,7 +27,8 @@ _FREE = ("MODEL.DEVICE", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.PRINT_GRAD_FREQ", "
 _BOUND = ("MODEL", "SOLVER", "INPUT", "DTYPE", host_settings.BY_DATASET)
 _LOADER = ("SIZE_DIVISIBILITY", "ASPECT_RATIO_GROUPING")
 #: HML settings that may change: the digest stands for the tree's file, the adjustment comes after training.
-_HML_FREE = ("HML.EXTEND", "HML.ACCEPT_CHANGED", "HML.KEEP_STATES", "HML.TREE.FILE", "HML.TEST.TAU", "HML.TEST.PRIOR")
+_HML_FREE = ("HML.EXTEND", "HML.ACCEPT_CHANGED", "HML.KEEP_STATES", "HML.TENSORBOARD", "HML.TREE.FILE", "HML.TEST.TAU",
+             "HML.TEST.PRIOR")
 TRAINING_DATA = "DATASETS.TRAIN.DIGEST"
 
 #: Setting -> what a refusal says about going on with its new value.

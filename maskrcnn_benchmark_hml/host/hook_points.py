@@ -26,6 +26,7 @@ OPTIONAL_NAMES = {
     "run_val": "validation due at a resumed checkpoint is not repeated",
     "inference": "HML.VAL_METRIC mR has no effect",
     "amp": "the gradient scaler's state is not saved",
+    "reduce_loss_dict": "metrics.jsonl has no losses",
 }
 #: A script's own check of the settings, which the bundled scripts have: called before a run's folder is begun.
 OWN_CHECK = "check_settings"

@@ -120,7 +120,8 @@ def check_enabled(cfg: CfgNode, said: bool) -> str:
     Raises:
         HMLError: settings are given and HML.ENABLED is not: the user means HML, and would train without it.
     """
-    acting = {"ENABLED", *(("SEED",) if cfg.SOLVER.get("SEED", None) == cfg.HML.SEED else ())}  # the same seed for both
+    same_seed = cfg.SOLVER.get("SEED", None) == cfg.HML.SEED
+    acting = {"ENABLED", "TENSORBOARD", *(("SEED",) if same_seed else ())}
     names = [f"HML.{name}" for name in given(cfg) if name not in acting and not name.startswith("TEST.")]
     names += ["HML.PROFILE"] if cfg.HML.PROFILE != "paper" else []
     if names and not said:

@@ -22,6 +22,7 @@ from ..run_folder import check_not_hml, newest_checkpoint
 from . import environment, hook_points
 from .adjust import check_test, wrap_tests
 from .data_numbers import check_data
+from .events import check_package
 from .idle import check_enabled
 from .locate import Benchmark, locate
 from .plan import Plan, prepare
@@ -193,6 +194,7 @@ def _preflight(parsed: argparse.Namespace, namespace: dict[str, Any], script: st
     check_data(own, trains)
     if not trains:
         return []
+    check_package(own)
     if hook_points.OWN_CHECK in namespace:
         namespace[hook_points.OWN_CHECK](own)
     plans = []

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import Interrupted
+from .curves import Curves
 from .interrupt import Interrupt
 from .run_lock import RunLock
 
@@ -95,12 +96,13 @@ class PlainRun:
         self.interrupt.leave("the training without HML", self.iteration)
 
 
-def train_plainly(namespace: dict[str, Any], train: Callable[[], Any], world: int, lock: RunLock) -> Any:
-    """Call the host's own training; returns what it returns."""
+def train_plainly(namespace: dict[str, Any], train: Callable[[], Any], cfg: Any, world: int, lock: RunLock) -> Any:
+    """Call the host's own training, with its settings ``cfg``; returns what it returns."""
     with Interrupt(world) as interrupt:
         run = PlainRun(namespace, interrupt, lock)
+        curves = Curves(cfg, namespace, cfg.SOLVER.MAX_ITER, lambda: run.iteration)
         try:
-            with run.attached():
+            with run.attached(), curves.attached():
                 model = train()
         except Interrupted:
             run.leave()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -19,6 +19,7 @@ from ..training.stage_loader import StageBatches, stage_loader
 from ..training.stage_method import StageMethod
 from ..training.stages import Stage
 from . import hook_points
+from .bound import TRAINING_DATA
 from .environment import check_disk
 from .interrupt import Interrupt
 from .pair_sampling import leave_out_ignored
@@ -30,7 +31,7 @@ from .restart import checkpointer_class, restore_schedule
 from .run_lock import RunLock
 from .self_check import SelfCheck
 from .sharing import share_pooling
-from .training_data import apply_stage, orientation_groups
+from .training_data import apply_stage, check_same, orientation_groups
 from .unused import small_groups
 from .validation import mean_recall
 
@@ -64,7 +65,6 @@ class StageDriver:
         self.checkpointer: Any = None
         self.scheduler: Any = None
         self.interrupt, self.lock = interrupt, lock
-        self.run_val: Callable | None = None
         self._model_bytes = self._momentum_bytes = 0
         self.losses = RelationLosses(self.method, plan.num_classes)
 
@@ -80,7 +80,7 @@ class StageDriver:
             "clip_grad_norm": self._clip_grad_norm,
         }
         if "run_val" in self.original:
-            self.run_val = replaced["run_val"] = self.interrupt.stoppable(self.original["run_val"])
+            replaced["run_val"] = self.interrupt.stoppable(self.original["run_val"])
         if self.cfg.HML.VAL_METRIC == "mR" and "inference" in self.original:
             replaced["inference"] = self._inference
         self.namespace.update(replaced)
@@ -137,6 +137,7 @@ class StageDriver:
         if self.iteration < self.stage.iterations:
             check_disk(str(self.stage.folder), self._model_bytes + self._momentum_bytes)
         dataset, head = loader.dataset, self.cfg.MODEL.ROI_RELATION_HEAD
+        check_same(dataset, self.plan.digests[TRAINING_DATA])
         counted = apply_stage(
             dataset, self.stage, self.plan.num_classes, self.cfg.HML, head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION
         )
@@ -245,8 +246,8 @@ class StageDriver:
         cfg, iteration, result = self.cfg, self.restored_iteration, None
         if iteration >= cfg.SOLVER.MAX_ITER:
             return False
-        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and self.run_val is not None:
-            result = self.run_val(
+        if cfg.SOLVER.TO_VAL and iteration % cfg.SOLVER.VAL_PERIOD == 0 and "run_val" in self.original:
+            result = self.namespace["run_val"](
                 cfg, self.checkpointer.model, val_loaders, self.world > 1, logging.getLogger("maskrcnn_benchmark")
             )
         if cfg.SOLVER.SCHEDULE.TYPE != "WarmupReduceLROnPlateau":

@@ -16,6 +16,7 @@ from ..run_folder import FINAL, check_not_hml, newest_checkpoint
 from ..training.importance_facts import write_facts
 from ..training.stages import Stage, run_stages
 from . import hook_points
+from .curves import Curves
 from .fine_tune import start_file, without_start
 from .idle import turned_off
 from .interrupt import Interrupt
@@ -42,7 +43,7 @@ def wrap_train(namespace: dict[str, Any], script: str, lock: RunLock, checked: S
     def train(cfg, *args, **kwargs):
         if not cfg.HML.ENABLED:
             check_not_hml(cfg.OUTPUT_DIR)  # again: a script without a parser was not checked before
-            return train_plainly(namespace, lambda: original(cfg, *args, **kwargs), rank_and_world()[1], lock)
+            return train_plainly(namespace, lambda: original(cfg, *args, **kwargs), cfg, rank_and_world()[1], lock)
         plan = next((plan for plan in checked if plan.fits(cfg)), None) or prepare(cfg)
         _log.info("HML: %s: %s", script, hook_points.require(namespace, script).describe())
         return train_all_stages(namespace, original, cfg, plan, lock, args, kwargs)
@@ -76,8 +77,10 @@ def train_all_stages(
         own = without_start(own) if start else own
         driver = StageDriver(namespace, own, plan, stage, memory, interrupt, lock)
         driver.start_file = start
+        curves = Curves(cfg, namespace, stage.iterations, lambda: driver.iteration, driver.method.unlogged_terms,
+                        stage.index, stage.count)
         try:
-            with driver.attached():
+            with driver.attached(), curves.attached():
                 model = original(own, *args, **kwargs)
         except Interrupted:
             driver.save_now()

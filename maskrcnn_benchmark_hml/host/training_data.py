@@ -17,6 +17,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..datasets.visible import PER_IMAGE
+from ..errors import HMLError
 from ..training.data import StageData, label_counts, stage_view
 from ..training.stages import Stage
 from . import hook_points
@@ -62,6 +63,20 @@ def data_digest(datasets: Sequence) -> str:
         images += len(dataset)
         relations += sum(map(len, getattr(dataset, "relationships", ())))
     return f"{sha.hexdigest()[:16]}, {images} images, {relations} relations"
+
+
+def check_same(dataset, digest: str) -> None:
+    """HMLError if the training dataset, which is read anew for each stage, is not the one that the run began with.
+
+    Args:
+        dataset: of the host, not yet edited for the stage. digest: that of the run's start.
+    """
+    now = data_digest([dataset])
+    if now != digest:
+        raise HMLError(
+            f"the files of DATASETS.TRAIN changed while this run trained (digest {digest} at its start, {now} now); "
+            "put the former files back and give the same command again, which goes on from the last checkpoint"
+        )
 
 
 def _as_arrays(name: str, column: Sequence | np.ndarray) -> Iterator[np.ndarray]:

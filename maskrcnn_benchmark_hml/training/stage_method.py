@@ -277,6 +277,12 @@ class StageMethod:
                 iteration, len(silent), heard, silent[0],
             )
 
+    def unlogged_terms(self) -> dict[str, float]:
+        """The terms of the total loss (eq. 3) that are no losses of the forward: ``loss_mr``, lambda MR (eq. 12)."""
+        if self.reconstruction is None:
+            return {}
+        return {"loss_mr": self.settings.MR.WEIGHT * self.reconstruction.value()}
+
     # -- end and restart --------------------------------------------------------------------------------------------
 
     def on_stage_end(self, head: nn.Module, provenance: dict) -> StageMemory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import h5py
@@ -276,3 +277,27 @@ def test_pictures_of_16_bits_keep_their_shades(tmp_path):
     Image.fromarray(shades.astype(np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(HMLError, match="has 32 bits a pixel"):
         open_picture(tmp_path / "a.tif")
+
+
+NOTED = {
+    "an id twice": (edit(IMAGES_NAME, lambda d: d[3].update(image_id=d[1]["image_id"])),
+                    r"image_data.json: image_id \d+ occurs twice \(entries 1 and 3\), so that one picture"),
+    "two names changed": (
+        edit(DICTS_NAME, lambda d: d["idx_to_predicate"].update({"1": d["idx_to_predicate"]["2"]})),
+        r"idx_to_predicate calls 1 '.*', but by predicate_to_idx, which a run reads, it is '"),
+    "a name too many": (edit(DICTS_NAME, lambda d: d["idx_to_label"].update({"999": "ghost"})),
+                        r"idx_to_label calls 999 'ghost', but by label_to_idx, which a run reads, it is None"),
+}
+
+
+@pytest.mark.parametrize("case", NOTED)
+def test_what_the_check_refuses_a_run_names_before_training(small, case):
+    """And trains all the same: it reads neither the second mapping nor the ids but for the pictures' names."""
+    files = [str(small / name) for name in (H5_NAME, DICTS_NAME, IMAGES_NAME)]
+    assert check_files(*files)[1] == []
+    corrupt, said = NOTED[case]
+    corrupt(small)
+    with pytest.raises(HMLError):
+        check_vg(small)
+    (note,) = check_files(*files)[1]
+    assert re.search(said, note) and "\n" not in note

@@ -74,6 +74,7 @@ PARSED = {
     "make ": "installs an environment; the demo and the tests have tests of their own",
     "pip install ": "needs a network",
     "cd ": "a folder of the reader",
+    "tensorboard ": "a server that runs on; tests/host/test_curves.py reads its files",
     "hml run tools/relation_train_net.py --config-file configs/e2e_relation_X_101": "run by tests/upstream",
     "hml run tools/relation_train_net.py --config-file FILE ... ": "needs a fork",
     "python -m maskrcnn_benchmark_hml.config > docs/settings.md": "tests/test_config.py compares the page",

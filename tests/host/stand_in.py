@@ -23,6 +23,7 @@ FILES = {
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer, clip_grad_norm
@@ -37,6 +38,7 @@ def train(cfg, local_rank, distributed, logger):
     loader = make_data_loader(cfg, mode="train", start_iter=0)
     for step, (images, targets, _) in enumerate(loader, 0):
         losses = model(images, targets)
+        reduced = reduce_loss_dict(losses)
         with amp.scale_loss(sum(losses.values()), optimizer) as scaled:
             scaled.backward()
         clip_grad_norm(model.named_parameters(), max_norm=5, logger=logger)

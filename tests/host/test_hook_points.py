@@ -215,9 +215,9 @@ def namespace(**changes):
 
 
 def test_probe_counts_what_it_found():
-    assert hook_points.require(namespace(), "x.py").describe() == "10 of 10 hook points found"
+    assert hook_points.require(namespace(), "x.py").describe() == "11 of 11 hook points found"
     text = hook_points.probe(namespace(amp=None)).describe()
-    assert text == "9 of 10 hook points found; without amp (the gradient scaler's state is not saved)"
+    assert text == "10 of 11 hook points found; without amp (the gradient scaler's state is not saved)"
     with pytest.raises(HMLError, match=r"x\.py has no make_optimizer, clip_grad_norm, which HML needs"):
         hook_points.require(namespace(make_optimizer=None, clip_grad_norm=None), "x.py")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 for _folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().parents[1]):
     if str(_folder) not in sys.path:
@@ -27,6 +28,7 @@ from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.evaluation import test, validate
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.launch import argument_parser, check_detector, check_run, run_main, start_training
+from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -59,10 +61,17 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
     train_loader = make_data_loader(cfg, mode="train", is_distributed=distributed, start_iter=extra["iteration"])
     val_loaders = make_data_loader(cfg, mode="val", is_distributed=distributed)
     return train_loop(Parts(
-        cfg, logger, model, optimizer, scheduler, amp, checkpointer, train_loader, clip_grad_norm,
-        validate=lambda: validate(inference, cfg, unwrapped(model), val_loaders, logger),
+        cfg, logger, model, optimizer, scheduler, amp, checkpointer, train_loader, reduce_loss_dict,
+        clip_grad_norm, validate=lambda: run_val(cfg, model, val_loaders, distributed, logger),
         may_end_early=False, print_first_gradients=False, extra=extra,
     ))
+
+
+def run_val(
+    cfg: CfgNode, model: torch.nn.Module, val_data_loaders: list[Any], distributed: bool, logger: logging.Logger
+) -> float:
+    """Mean validation result over all datasets, the same on every process."""
+    return validate(inference, cfg, unwrapped(model), val_data_loaders, logger)
 
 
 def run_test(cfg: CfgNode, model: torch.nn.Module, distributed: bool, logger: logging.Logger) -> None:

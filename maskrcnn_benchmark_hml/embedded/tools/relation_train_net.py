@@ -35,6 +35,7 @@ from maskrcnn_benchmark.engine.launch import (
     start_training,
     starting_model,
 )
+from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
 from maskrcnn_benchmark.engine.training_loop import Parts, distributed_model, load_checkpoint, train_loop
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -96,8 +97,9 @@ def train(cfg: CfgNode, local_rank: int, distributed: bool, logger: logging.Logg
             keep_batch_statistics(unwrapped(model).roi_heads.relation)
 
     return train_loop(Parts(
-        cfg, logger, model, optimizer, scheduler, amp, checkpointer, train_loader, clip_grad_norm,
-        validate=lambda: run_val(cfg, model, val_loaders, distributed, logger), prepare=prepare, extra=extra,
+        cfg, logger, model, optimizer, scheduler, amp, checkpointer, train_loader, reduce_loss_dict,
+        clip_grad_norm, validate=lambda: run_val(cfg, model, val_loaders, distributed, logger), prepare=prepare,
+        extra=extra,
     ))
 
 

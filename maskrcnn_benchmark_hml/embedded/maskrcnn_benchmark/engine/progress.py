@@ -7,19 +7,18 @@ import io
 import json
 import logging
 import os
-import resource
 import stat
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-import torch
 from maskrcnn_benchmark.utils.comm import is_main_process
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from maskrcnn_benchmark_hml.compat.peak_memory import peak_memory_mb
 
 PROGRESS_FILE = "HML_PROGRESS_FILE"
 
@@ -50,14 +49,6 @@ def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
     if is_main_process() and _is_reported(os.environ.get(PROGRESS_FILE, "")):
         return ReportedBar(iterable, file=io.StringIO(), **options)
     return tqdm(iterable, disable=None if is_main_process() else True, dynamic_ncols=True, **options)
-
-
-def peak_memory_mb() -> float:
-    """Peak memory so far in MiB: the GPU's if there is one, else this process's."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    # Kilobytes on Linux, bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class TrainingLog:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from maskrcnn_benchmark.engine.progress import TrainingLog
-from maskrcnn_benchmark.engine.trainer import StepGuard, loss_values, reduce_loss_dict, restore_rng
+from maskrcnn_benchmark.engine.trainer import StepGuard, loss_values, restore_rng
 from maskrcnn_benchmark.utils.comm import all_gather
 from maskrcnn_benchmark.utils.rng import rng_state
 from yacs.config import CfgNode
@@ -28,6 +28,7 @@ class Parts:
 
     Attributes:
         amp: see compat/amp.py.
+        reduce_loss_dict: the mean of each loss over all processes, for logging.
         clip_grad_norm: clips the gradients of the named parameters and returns their norm.
         validate: the validation result, the same on every process.
         prepare: called before each step with the model in training mode.
@@ -46,6 +47,7 @@ class Parts:
     amp: Any
     checkpointer: Any
     train_loader: Any
+    reduce_loss_dict: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
     clip_grad_norm: Callable[..., torch.Tensor]
     validate: Callable[[], float]
     prepare: Callable[[], None] = lambda: None
@@ -145,7 +147,7 @@ def train_step(
     parts.prepare()
     device = torch.device(parts.cfg.MODEL.DEVICE)
     losses = parts.model(images.to(device), [target.to(device) for target in targets])
-    logged = loss_values(reduce_loss_dict(losses))
+    logged = loss_values(parts.reduce_loss_dict(losses))
     guard.check_loss(logged, iteration)
 
     parts.optimizer.zero_grad()

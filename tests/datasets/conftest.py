@@ -1,7 +1,8 @@
-"""Small dataset folders for the tests, and the shared data where it is at hand."""
+"""Small dataset folders for the tests, and the published annotations where they are."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -61,11 +62,54 @@ def mini_vg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_mini_vg(tmp_path_factory.mktemp("data") / "mini_vg")
 
 
-@pytest.fixture(scope="session")
-def vrd_source() -> Path:
-    """The folder with VRD's JSON files, or a skip."""
-    shared = Path(os.environ.get("HML_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    folder = shared / "data" / "vrd"
-    if not (folder / "annotations_train.json").is_file():
-        pytest.skip(f"VRD annotations are not at {folder}; set HML_SHARED")
+SHARED = Path(os.environ.get("HML_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data" / "vrd"
+VRD_SOURCES = ["made", *(["published"] if SHARED.is_dir() else [])]
+
+
+@pytest.fixture(scope="session", params=VRD_SOURCES)
+def vrd_source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with VRD's JSON files: made ones, and the published annotations where they are.
+
+    The latter are in ``data/vrd`` of the folder that HML_SHARED names; by default ``shared`` beside the repository.
+    """
+    return make_vrd(tmp_path_factory.mktemp("vrd")) if request.param == "made" else SHARED
+
+
+def make_vrd(folder: Path) -> Path:
+    """Write annotations of 60 images per split with VRD's vocabulary sizes, format and irregularities.
+
+    Every third image has a relation twice; of the first, one pair has two predicates. Training image 5 has a self-pair,
+    8 nothing but a self-pair, 11 a box of one pixel; image 20 of each split has no relations, and the last test image
+    has another ending in the metadata.
+    """
+    random = np.random.default_rng(0)
+    (folder / "objects.json").write_text(json.dumps([f"object {i}" for i in range(100)]))
+    (folder / "predicates.json").write_text(json.dumps([f"predicate {i}" for i in range(70)]))
+    for split in ("train", "test"):
+        annotations = {f"{split}{i}.jpg": random_vrd_relations(random) for i in range(60)}
+        for i in range(0, 60, 3):
+            annotations[f"{split}{i}.jpg"].append(annotations[f"{split}{i}.jpg"][0])
+        first = annotations[f"{split}0.jpg"]
+        first.append({**first[0], "predicate": (first[0]["predicate"] + 1) % 70})
+        annotations[f"{split}20.jpg"] = []
+        if split == "train":
+            five, eleven = annotations["train5.jpg"], annotations["train11.jpg"]
+            five.append({**five[0], "object": five[0]["subject"]})
+            annotations["train8.jpg"] = [five[-1]]
+            eleven.append({**eleven[0], "object": {"category": 3, "bbox": [7, 7, 9, 9]}})
+        sizes = {name.replace("t59.jpg", "t59.gif"): {"width": 640, "height": 480} for name in annotations}
+        (folder / f"annotations_{split}.json").write_text(json.dumps(annotations))
+        (folder / f"{split}_image_metadata.json").write_text(json.dumps(sizes))
     return folder
+
+
+def random_vrd_relations(random: np.random.Generator) -> list[dict]:
+    """Two relations between different objects in 640 x 480 pixels; boxes are [ymin, ymax, xmin, xmax] from 1."""
+    ends = []
+    for category in random.permutation(100)[:4]:
+        top, left = random.integers(1, 200, 2)
+        height, width = random.integers(20, 280, 2)
+        box = [int(value) for value in (top, top + height, left, left + width)]
+        ends.append({"category": int(category), "bbox": box})
+    predicates = random.integers(0, 70, 2)
+    return [{"predicate": int(predicates[i]), "subject": ends[2 * i], "object": ends[2 * i + 1]} for i in (0, 1)]

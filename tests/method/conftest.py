@@ -1,4 +1,4 @@
-"""Shared data for the method's tests: the folder named by HML_SHARED, by default ``shared`` beside the repository."""
+"""The method's tests: a seed for each, and the data of the trees."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """``<shared>/data``; tests that need it are skipped where it is absent."""
-    folder = Path(os.environ.get("HML_SHARED", REPO.parent / "shared")) / "data"
-    if not folder.is_dir():
-        pytest.skip(f"the shared data are not at {folder}; set HML_SHARED to their folder")
-    return folder
+SHARED = Path(os.environ.get("HML_SHARED", REPO.parent / "shared")) / "data"
+
+
+@pytest.fixture(scope="session", params=[Path(__file__).with_name("data"), *([SHARED] if SHARED.is_dir() else [])])
+def tree_data(request: pytest.FixtureRequest) -> Path:
+    """Vocabularies and word vectors of the shipped trees: the tests' own data, and the published files where they are.
+
+    The latter are in the folder ``data`` of the one that HML_SHARED names; by default ``shared`` beside the repository.
+    """
+    return request.param

@@ -16,7 +16,8 @@ from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.host.pair_sampling import draw_stage_rows
 from maskrcnn_benchmark_hml.host.training_data import apply_stage
 from maskrcnn_benchmark_hml.training import data
-from maskrcnn_benchmark_hml.training.stage_loader import StageBatches, stage_loader
+from maskrcnn_benchmark_hml.training.seeding import derive_seed
+from maskrcnn_benchmark_hml.training.stage_loader import SeededItems, StageBatches, stage_loader
 from maskrcnn_benchmark_hml.training.stages import Stage
 
 CLASSES = 6  # background, coarse 1-2, fine 3-5
@@ -156,6 +157,43 @@ def test_the_largest_object_box_does_not_run_into_the_next_subject():
         assert data.stage_relations(rows, labels).tolist() == rows.tolist()
 
 
+def test_images_without_relations_and_wrong_labels():
+    labels = stage().label_mask(CLASSES)
+    empty = np.zeros((0, 3), int)
+    assert data.stage_relations(empty, labels) is empty
+    assert data.stage_relations(np.array([[0, 1, 3]]), labels).tolist() == [[0, 1, 3]]
+    assert data.stage_relations(np.array([[0, 1, 1]]), labels).tolist() == [[0, 1, 1]]  # one row of another stage
+    assert data.label_counts([], 4).tolist() == data.label_counts([empty, empty], 4).tolist() == [0, 0, 0, 0]
+    assert data.label_counts([[[0, 1, 3]], empty, [[1, 0, 3], [0, 1, 1]]], 4).tolist() == [0, 1, 0, 2]
+    for wrong in (0, 4):
+        with pytest.raises(HMLError, match="the dataset has predicate index .* but the model has 4 classes"):
+            data.label_counts([[[0, 1, 2], [0, 1, wrong]]], 4)
+    relations = [np.array([[0, 1, 3]]), empty, empty, np.array([[0, 1, 1]])]
+    keep, kept, found = data.stage_view(relations, [2, 5, 5, 2], stage(), CLASSES, hml(), 100, 0.25)
+    assert keep.tolist() == [0] and found.images == 1 and found.counts.tolist() == [1, 0, 0, 1, 0, 0]
+    assert found.describe() == "keeps 1 of 4 images and 1 of 2 relations as labels"
+
+
+def test_background_is_never_below_zero():
+    """More positives than the sampler takes, or more annotated pairs than there are ordered pairs of boxes."""
+    relations = [np.array([[0, 1, 3], [1, 0, 3], [0, 0, 4]]), np.array([[0, 1, 3]])]
+    found = data.stage_view(relations, [2, 4], stage(), CLASSES, hml(), 64, 0.25)[2]
+    assert found.counts[0] == 0 + 4 * 3 - 1
+    assert data.stage_view(relations, [2, 4], stage(), CLASSES, hml(), 0, 1.0)[2].counts[0] == 0
+    # int() of the share: 3 pairs, of which at most 1.5 are positives
+    assert data.stage_view(relations, [20, 20], stage(), CLASSES, hml(), 3, 0.5)[2].counts[0] == 2 + 2
+
+
+def test_the_rarest_predicate_decides_with_ties_by_index():
+    relations = [np.array([[0, 1, 1]]), np.array([[0, 1, 1], [0, 2, 2]]), np.array([[0, 1, 3]])]
+    counts = np.array([9, 5, 2, 2])  # ranks 1, 2, 3 whatever stands for the background
+    node = hml(OVERSAMPLE_RANKS=(1, 2))
+    every = stage((1, 2, 3), "all", 1, repeats=(1, 2, 4))
+    assert data.select_images(relations, every, counts, node).tolist() == [0, 1, 1, 2, 2, 2, 2]
+    short = stage((1, 2, 3), "all", 1, repeats=(1, 3))
+    assert data.select_images(relations, short, counts, node).tolist() == [0, 1, 1, 1, 2, 2, 2]
+
+
 def test_empty_stage_and_wrong_index_are_refused():
     with pytest.raises(HMLError, match="stage 2 of 2 is empty: no training image has one of its predicates"):
         d = dataset()
@@ -212,7 +250,37 @@ def test_ranks_share_the_global_batch():
         batches(world=3)
 
 
+def test_a_stage_that_has_ended_yields_nothing_and_is_as_long_as_before():
+    ended = batches(stopped=lambda: True)
+    assert list(ended) == [] and len(ended) == 12
+    assert list(batches(iterations=0)) == [] and len(list(batches(iterations=1))) == 1
+
+
+def test_items_have_seeds_of_their_own():
+    seeds = [seed for batch in batches(iterations=30) for _, seed in batch]
+    assert len(set(seeds)) == len(seeds) == 120
+    assert seeds[:2] == [derive_seed(3, 1, 2, 0, 0), derive_seed(3, 1, 2, 0, 1)]  # a resumed run has the same
+
+
+def test_the_hosts_loader_keeps_its_settings():
+    def collate(batch):
+        return batch
+
+    host = DataLoader(Noisy(), batch_size=2, num_workers=2, collate_fn=collate, timeout=7, prefetch_factor=3,
+                      persistent_workers=True, worker_init_fn=collate, multiprocessing_context="spawn")  # fmt: skip
+    ours = stage_loader(host, batches(iterations=4))
+    for name in ("num_workers", "collate_fn", "timeout", "prefetch_factor", "persistent_workers", "worker_init_fn",
+                 "multiprocessing_context", "pin_memory"):  # fmt: skip
+        assert getattr(ours, name) == getattr(host, name), name
+    assert len(ours.dataset) == 11 and ours.dataset.extra == "of the dataset" and ours.generator is not None
+    assert stage_loader(DataLoader(Noisy()), batches()).num_workers == 0
+    with pytest.raises(AttributeError):
+        SeededItems.__new__(SeededItems).dataset  # noqa: B018
+
+
 class Noisy(Dataset):
+    extra = "of the dataset"
+
     def __len__(self):
         return 11
 

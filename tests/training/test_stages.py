@@ -16,6 +16,8 @@ from maskrcnn_benchmark_hml.method.tree_builders import build_frequency_tree
 from maskrcnn_benchmark_hml.training import checkpoint, seeding
 from maskrcnn_benchmark_hml.training.stages import plan_stages, run_stages
 
+#: Of version 0.2.0.
+SEEDS = [6375474604893067239, 7532623731273203193, 3781414858717725601]
 NAMES = ["on", "has", "in", "riding", "eating"]
 CLASSES = ["__background__", *NAMES]
 TREE = build_frequency_tree(NAMES, dict(zip(NAMES, (50, 40, 30, 20, 10))), boundaries=(2,))
@@ -42,6 +44,25 @@ def test_paper_plan(tmp_path):
 def test_control_is_one_stage_of_equal_total_length(tmp_path):
     (only,) = plan_stages(config(CONTROL="class_balanced"), TREE, CLASSES, tmp_path)
     assert only.labels == (1, 2, 3, 4, 5) and only.policy == "all" and only.iterations == 24000 and only.is_last
+    assert only.old_classes == (0,) and only.title() == "stage 1 of 1" and only.class_balanced
+    (last,) = plan_stages(config(CONTROL="last_stage"), TREE, CLASSES, tmp_path)
+    assert last.old_classes == (0, 1, 2) and last.title() == "stage 1 of 1" and last.iterations == 24000
+    assert only.memory_file == last.memory_file == tmp_path / "hml" / "stage1" / "memory.pt"
+
+
+@pytest.mark.parametrize(("lengths", "total"), [((5,), 10), ((5, 7), 12), ((5, 7, 9), 21)])
+def test_a_control_has_the_iterations_of_all_entries_and_layers(tmp_path, lengths, total):
+    (only,) = plan_stages(config(CONTROL="plain", STAGES__ITERATIONS=lengths), TREE, CLASSES, tmp_path)
+    assert only.iterations == total
+
+
+def test_a_stages_images_are_those_with_its_labels(tmp_path):
+    first, last = plan_stages(config(STAGES__LABELS=("only", "all")), TREE, CLASSES, tmp_path)
+    assert np.flatnonzero(first.label_mask(6)).tolist() == [1, 2] and first.label_mask(7).shape == (7,)
+    assert np.flatnonzero(last.label_mask(6)).tolist() == [1, 2, 3, 4, 5]
+    assert (first.title(), first.is_last, last.title(), last.is_last) == ("stage 1 of 2", False, "stage 2 of 2", True)
+    assert (first.memory_file, last.memory_file) == tuple(tmp_path / f"hml/stage{k}/memory.pt" for k in (1, 2))
+    assert last.repeats == () and last.policy == "all"
 
 
 def test_controls_of_one_stage(tmp_path):
@@ -73,6 +94,9 @@ def test_settings_per_stage_repeat_their_last_entry(tmp_path):
 def test_lists_that_do_not_fit_the_tree_are_refused(tmp_path):
     with pytest.raises(HMLError, match="3 entries but the tree has 2 layers"):
         plan_stages(config(STAGES__LABELS=("only",) * 3), TREE, CLASSES, tmp_path)
+    with pytest.raises(HMLError, match="LABELS has 1 entries but the tree has 2 layers; give one policy per layer"):
+        plan_stages(config(STAGES__LABELS=("only",)), TREE, CLASSES, tmp_path)
+    assert [s.iterations for s in plan_stages(config(STAGES__ITERATIONS=(3,)), TREE, CLASSES, tmp_path)] == [3, 3]
     with pytest.raises(HMLError, match="ITERATIONS has 3 entries"):
         plan_stages(config(STAGES__ITERATIONS=(1, 2, 3)), TREE, CLASSES, tmp_path)
     with pytest.raises(HMLError, match="flying"):
@@ -153,12 +177,36 @@ def test_seeds_are_functions_of_their_parts():
 
     assert draw(0, 1, 5) == draw(0, 1, 5)
     assert len({draw(0, 1, 5), draw(0, 1, 6), draw(0, 2, 5), draw(1, 1, 5)}) == 4
-    torch.manual_seed(7)
-    expected = torch.rand(2)
-    torch.manual_seed(7)
-    with seeding.seeded(3):
-        torch.rand(1)
-    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 2**32 - 1, 2**32, 2**32 + 3, 2**63 - 1])
+def test_a_seeded_block_draws_its_own_numbers_and_leaves_the_others(seed):
+    def draw():
+        return torch.rand(1).item(), np.random.rand(), random.random()
+
+    with seeding.seeded(seed):
+        drawn = draw()
+    expected = random.Random(seed).random(), np.random.RandomState(seed % 2**32).rand()
+    assert drawn[:0:-1] == expected and drawn[0] == torch.rand(1, generator=torch.Generator().manual_seed(seed)).item()
+    seeding.seed_everything(1)
+    undisturbed = draw(), draw()
+    seeding.seed_everything(1)
+    first = draw()
+    with pytest.raises(KeyError), seeding.seeded(seed):
+        draw()
+        raise KeyError
+    assert (first, draw()) == undisturbed
+
+
+def test_seeds_stay_the_same_between_versions(monkeypatch):
+    """A run that was begun with an earlier version is resumed with its batches."""
+    assert [seeding.derive_seed(*parts) for parts in ((0,), (0, 1, 5), (3, 2, 1, 0))] == SEEDS
+    assert len({seeding.derive_seed(7, i) >> 62 for i in range(40)}) == 2  # 63 bits, all of them used
+    for seed in (2**32 - 1, 2**32, 2**63 - 1):
+        monkeypatch.setattr(seeding, "derive_seed", lambda *parts, seed=seed: seed)
+        seeding.seed_everything(1)
+        assert np.random.rand() == np.random.RandomState(seed % 2**32).rand()
+        assert torch.initial_seed() == seed
 
 
 @pytest.mark.parametrize("read", [checkpoint.read_state, StageMemory.load])

@@ -121,6 +121,22 @@ def test_what_could_not_act_is_refused(builder):
                 tree(**{name: value})
 
 
+def test_a_given_file_without_a_builder_leaves_nothing_to_build_with(caplog):
+    file = str(config_file("trees/vg150_frequency10.json"))
+    for name, value in (("VECTORS", "some.vec"), ("SKIP_WORDS", ("of",)), ("ACTIONS", ("eating",))):
+        with pytest.raises(HMLError, match=f"HML.TREE.{name} is .*, but no tree is built at start; add"):
+            tree(FILE=file, **{name: value})
+    caplog.set_level("INFO")
+    assert "BOUNDARIES" not in caplog.text and tree(FILE=file, BOUNDARIES=(4, 9)).num_layers == 2
+    assert "HML.TREE.BOUNDARIES (4, 9) is not used without HML.TREE.BUILDER frequency" in caplog.text
+    caplog.clear()
+    assert tree(FILE=file, BUILDER="clustered", VECTORS="some.vec", ACTIONS=("eating",)).num_layers == 2
+    assert "the tree is that of HML.TREE.FILE; HML.TREE.BUILDER clustered is not used" in caplog.text
+    assert "BOUNDARIES" not in caplog.text
+    with pytest.raises(HMLError, match="HML.TREE.BUILDER clustered needs word vectors; give their file as HML.TREE.V"):
+        tree(BUILDER="clustered")
+
+
 def test_released_is_split_by_frequency_as_the_released_code():
     released = tree("released")
     assert released.builder == "frequency" and sizes(released) == [8, 42]

@@ -52,6 +52,41 @@ SKIP_MISSING = Option(
 
 #: Command -> format.
 FORMATS: dict[str, Format] = {
+    "convert-coco": Format(
+        line="convert COCO JSON with relations (SGG-Benchmark, RelTR)",
+        text="""\
+Converts COCO JSON with rel_categories and rel_annotations, the format of SGG-Benchmark and its sets of VG150, PSG and
+IndoorVG. SRC is a folder with {train,val,test}/_annotations.coco.json, or with {train,val,test}.json, where RelTR's
+rel.json may hold the relations; or one such file. Pictures beside the annotations are used. Prints which id was taken
+for the background, and the number of annotations that were dropped, with the reason.
+""",
+        example="hml data convert-coco datasets/psg_coco datasets/psg",
+        call="formats.coco:convert_coco",
+        source=("SRC", "folder with one file for each split, or one file"),
+        options=(
+            Option("--photos", {"type": Path, "metavar": "DIR", "help": "the pictures (default: SRC, if it has any)"}),
+            SKIP_MISSING,
+            Option(
+                "--test",
+                {
+                    "type": float,
+                    "metavar": "SHARE",
+                    "help": "share of the images, drawn at random, for testing, if SRC is one file (default: 0.2)",
+                },
+            ),
+        ),
+    ),
+    "export-coco": Format(
+        line="write a dataset folder as COCO JSON with relations",
+        text="""\
+Writes OUT/{train,val,test}/_annotations.coco.json in the format of SGG-Benchmark, with the pictures beside them as
+links. Converting OUT back gives the same annotations. Prints what the format or its reader cannot hold.
+""",
+        example="hml data export-coco datasets/vg outputs/vg_coco",
+        call="formats.coco_export:export_coco",
+        source=("DIR", "the dataset folder"),
+        makes_dataset=False,
+    ),
     "convert-vrd": Format(
         line="convert the annotations of Visual Relationship Detection",
         text="""\

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from maskrcnn_benchmark_hml.datasets.format import (
-    DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, VALIDATION, check_vg, read_vg, write_vg,
+    DICTS_NAME,
+    H5_NAME,
+    IMAGES_NAME,
+    PHOTOS_NAME,
+    VALIDATION,
+    check_vg,
+    read_vg,
+    write_vg,
 )  # fmt: skip
 from maskrcnn_benchmark_hml.datasets.subset import subset_vg
 from maskrcnn_benchmark_hml.errors import HMLError

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 from pathlib import Path
 
+from ..datasets.formats.table import FORMATS, Format
 from ..datasets.mini_vg_grammar import DEFAULT_IMAGES
 from .help import command_list, texts
 
@@ -13,10 +16,11 @@ Training and tests read a dataset folder (`hml run --data DIR`, or HML_DATA). It
   VG-SGG-with-attri.h5  VG-SGG-dicts-with-attri.json  image_data.json  VG_100K/<image_id>.jpg
 """
 
-EXAMPLES = """\
+_FORMAT_EXAMPLES = "\n".join(form.example for form in FORMATS.values())
+EXAMPLES = f"""\
 hml data check datasets/vg                         find the first error in a folder, or count what it contains
 hml data make-mini-vg datasets/mini_vg             make synthetic scenes, in seconds
-hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset
+{_FORMAT_EXAMPLES}
 hml data clean datasets/mine datasets/mine_clean   copy without self-pairs and repeated relations
 hml data placeholders datasets/mine                draw the missing pictures from the annotations
 """
@@ -33,13 +37,6 @@ Draws a small synthetic dataset with Visual Genome's vocabulary (150 objects, 50
 relation of every pair can be seen in the picture; the annotation mostly gives the coarse one. The same number of images
 and seed give the same bytes. docs/mini-vg.md describes how it is made. Results on it say nothing about photographs.
 """
-
-VRD = """\
-Converts the JSON annotations of Visual Relationship Detection (Lu et al. 2016). SRC holds annotations_train.json,
-annotations_test.json, train_image_metadata.json, test_image_metadata.json, objects.json and predicates.json.
-Without --photos, one placeholder picture per image is drawn from its boxes and labels. Dropped annotations are printed.
-"""
-
 
 CLEAN = """\
 Copies DIR to OUT without relations of an object with itself and without exact repetitions of a relation, and prints how
@@ -58,7 +55,7 @@ labels and geometry, not from photographs.
 COMMANDS = {
     "check": ("find the first error in a dataset folder, or count what it contains", CHECK),
     "make-mini-vg": ("make the synthetic dataset", MINI_VG),
-    "convert-vrd": ("convert the annotations of Visual Relationship Detection", VRD),
+    **{name: (form.line, form.text) for name, form in FORMATS.items()},
     "clean": ("copy a folder without self-pairs and repeated relations", CLEAN),
     "placeholders": ("draw the pictures that are missing", PLACEHOLDERS),
 }
@@ -75,7 +72,8 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     commands = parser.add_subparsers(
         dest="data_command", metavar="COMMAND", required=True, prog="hml data", help=argparse.SUPPRESS
     )
-    check, mini, vrd, clean, drawn = (_add_command(commands, name) for name in COMMANDS)
+    parsers = {name: _add_command(commands, name) for name in COMMANDS}
+    check, mini, clean, drawn = (parsers[name] for name in COMMANDS if name not in FORMATS)
 
     check.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder")
     check.add_argument(
@@ -95,18 +93,8 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_force(mini)
     mini.set_defaults(handler=run_make_mini_vg)
 
-    vrd.add_argument("src", metavar="SRC", type=Path, help="folder with VRD's JSON files")
-    vrd.add_argument("out", metavar="OUT", type=Path, help="folder to create")
-    vrd.add_argument("--photos", type=Path, metavar="DIR", help="VRD's photographs; subfolders are searched")
-    vrd.add_argument(
-        "--max-side",
-        type=int,
-        default=320,
-        metavar="PIXELS",
-        help="longer side of a placeholder picture, in pixels (default: %(default)s); photographs keep their size",
-    )
-    _add_force(vrd)
-    vrd.set_defaults(handler=run_convert_vrd)
+    for name, form in FORMATS.items():
+        _describe_format(parsers[name], form)
 
     clean.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; it stays unchanged")
     clean.add_argument("out", metavar="OUT", type=Path, help="folder to create")
@@ -153,15 +141,30 @@ def run_make_mini_vg(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_convert_vrd(args: argparse.Namespace) -> int:
-    """``hml data convert-vrd``; returns the exit code."""
-    from ..datasets.layout import require_free
-    from ..datasets.vrd import convert_vrd
+def _describe_format(parser: argparse.ArgumentParser, form: Format) -> None:
+    for place, (name, text) in (("source", form.source), ("target", form.target)):
+        parser.add_argument(place, metavar=name, type=Path, help=text)
+    for option in form.options:
+        parser.add_argument(option.name, **option.arguments)
+    if form.makes_dataset:
+        _add_force(parser)
+    names = [option.name.lstrip("-").replace("-", "_") for option in form.options]
+    parser.set_defaults(handler=run_format, form=form, options=names + ["force"] * form.makes_dataset)
 
-    require_free(args.out, args.force)
-    report = convert_vrd(args.src, args.out, args.photos, max_side=args.max_side, force=args.force)
+
+def run_format(args: argparse.Namespace) -> int:
+    """A command of the table of formats; returns the exit code."""
+    from ..datasets.layout import PHOTOS_NAME, require_free
+
+    form: Format = args.form
+    require_free(args.target, form.makes_dataset and args.force)
+    module, function = form.call.split(":")
+    convert = getattr(importlib.import_module(f"{__package__.rpartition('.')[0]}.datasets.{module}"), function)
+    report = convert(args.source, args.target, **{name: getattr(args, name) for name in args.options})
     print("\n".join(report.lines()))
-    print(f"next: hml data check {args.out}")
+    if form.makes_dataset:
+        without = not any(os.scandir(args.target / PHOTOS_NAME))
+        print(f"next: hml data {'placeholders' if without else 'check'} {args.target}")
     return 0
 
 

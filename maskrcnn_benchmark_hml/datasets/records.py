@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,27 +14,47 @@ _FEWEST = 10
 """Fewer boxes than this do not show that they are fractions."""
 
 
-def require_writable(records: Sequence[ImageRecord], vocabulary: Vocabulary, num_val_images: int | None) -> None:
-    """Refuse what ``check_vg`` would refuse once it is written.
+class RecordCheck:
+    """Refuses what ``check_vg`` would refuse once it is written, one record after another.
 
-    Raises:
-        HMLError: the first thing that does not fit the format.
+    Attributes:
+        images: records so far. usable: training images with relations among them.
     """
-    if not records:
-        raise HMLError("there is no image to write; the list of records is empty")
-    seen: set[int] = set()
-    for record in records:
-        _require_valid(record, vocabulary)
-        if record.image_id in seen:
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.images = self.usable = 0
+        self._vocabulary = vocabulary
+        self._seen: set[int] = set()
+        self._boxes, self._reach = 0, 0.0
+
+    def add(self, record: ImageRecord) -> None:
+        """Check the next record; HMLError: it does not fit the format, or its image id occurs twice."""
+        _require_valid(record, self._vocabulary)
+        if record.image_id in self._seen:
             raise HMLError(f"image id {record.image_id} occurs twice; every image needs its own id")
-        seen.add(record.image_id)
-    _require_pixels(records)
-    usable = sum(record.split == TRAIN and np.asarray(record.relations).size > 0 for record in records)
-    if num_val_images is not None and not (_is_whole(num_val_images) and 0 <= num_val_images <= usable):
-        raise HMLError(
-            f"num_val_images is {num_val_images!r}, but {usable} training images have relations; give a whole number"
-            f" from 0 to {usable}"
-        )
+        self._seen.add(record.image_id)
+        self.images += 1
+        self.usable += int(record.split == TRAIN and np.asarray(record.relations).size > 0)
+        boxes = np.asarray(record.boxes)
+        if min(record.width, record.height) > 2 and boxes.size:
+            self._boxes += len(boxes)
+            self._reach = max(self._reach, float(boxes.max()))
+
+    def finish(self, num_val_images: int | None) -> None:
+        """Check the records as a whole.
+
+        Raises:
+            HMLError: there is none, all boxes are within the first pixel, or too few images have relations.
+        """
+        if not self.images:
+            raise HMLError("there is no image to write; the list of records is empty")
+        if self._boxes >= _FEWEST and self._reach <= 1:
+            raise HMLError("all boxes lie between 0 and 1; give pixels: multiply by the picture's width and height")
+        if num_val_images is not None and not (_is_whole(num_val_images) and 0 <= num_val_images <= self.usable):
+            raise HMLError(
+                f"num_val_images is {num_val_images!r}, but {self.usable} training images have relations; give a whole"
+                f" number from 0 to {self.usable}"
+            )
 
 
 def _is_whole(value: Any) -> bool:
@@ -94,14 +113,6 @@ def _require_boxes(boxes: np.ndarray, record: ImageRecord, where: str) -> None:
             f"object {i} of {where} has the box {boxes[i].tolist()}, which covers nothing of the picture"
             f" ({record.width}x{record.height}); give x1, y1, x2, y2 in pixels"
         )
-
-
-def _require_pixels(records: Sequence[ImageRecord]) -> None:
-    """Refuse boxes that are all within the first pixel."""
-    boxes = [np.asarray(record.boxes, dtype=np.float64) for record in records if min(record.width, record.height) > 2]
-    boxes = [part for part in boxes if part.size]
-    if sum(map(len, boxes)) >= _FEWEST and max(part.max() for part in boxes) <= 1:
-        raise HMLError("all boxes lie between 0 and 1; give pixels: multiply by the picture's width and height")
 
 
 def _require_attributes(record: ImageRecord, objects: int, largest: int, where: str) -> None:

@@ -7,8 +7,6 @@ The source is VRD's JSON: per image a list of {predicate, subject, object}, the 
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import HMLError
+from .formats.photos import take_photo
 from .layout import PHOTOS_NAME, TEST, TRAIN, ImageRecord, Vocabulary, new_dataset_folder
 from .pictures import ENDINGS, open_picture
 from .placeholder import draw_placeholder
 from .reader import _load_json
-from .writer import write_vg
+from .writer import VGWriter
 
 FIRST_IMAGE_ID = 10001
 SMALLEST_SIDE = 3
@@ -121,23 +120,20 @@ def convert_vrd(
     report = VRDReport(placeholders=photos is None)
     with new_dataset_folder(out, force) as folder:
         (folder / PHOTOS_NAME).mkdir()
-        records = []
+        writer = VGWriter(folder, vocabulary)
         for image_id, source in enumerate(
             tqdm(sources, desc="converting VRD", unit="image", disable=None), FIRST_IMAGE_ID
         ):
             record = _convert_image(source, image_id, vocabulary, report, max_side)
             target = folder / PHOTOS_NAME / record.photo_name()
             if source.photo is not None:
-                _take_photo(source.photo, target)
+                take_photo(source.photo, target, decode=True)
             else:
                 size = (record.width, record.height)
                 picture = draw_placeholder(size, record.boxes, record.labels, vocabulary.objects)
                 picture.save(target, quality=85)
-            records.append(record)
-        write_vg(
-            folder,
-            records,
-            vocabulary,
+            writer.add(record)
+        writer.finish(
             num_val_images=max(1, round(report.with_relations["train"] * VALIDATION_SHARE)),
             about="Visual Relationship Detection (VRD), converted"
             + (", placeholder pictures" if report.placeholders else ", with its photographs"),
@@ -182,18 +178,6 @@ def _photo_index(photos: Path) -> dict[str, Path]:
         raise HMLError(f"{photos} is not a folder; --photos names the one with VRD's photographs")
     files = sorted(p for p in photos.rglob("*") if p.suffix.lower() in ENDINGS)
     return {**{p.stem: p for p in files}, **{p.name: p for p in files}}
-
-
-def _take_photo(photo: Path, target: Path) -> None:
-    """Link the photograph where the file system allows, else copy it; other formats than JPEG are re-encoded."""
-    with open_picture(photo) as picture:
-        if picture.format != "JPEG":
-            picture.convert("RGB").save(target, quality=95)
-            return
-    try:
-        os.link(photo, target)
-    except OSError:
-        shutil.copyfile(photo, target)
 
 
 def _convert_image(

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import HMLError
-from ..files import open_h5, write_json
+from ..files import open_h5, why_unreadable, write_json
 from .check import check_arrays
 from .layout import DICTS_NAME, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, VALIDATION, Vocabulary, new_dataset_folder
 from .reader import RawVG, load_raw
@@ -106,7 +106,27 @@ def subset_vg(
         _write(raw, folder, names, report)
         if (source / PHOTOS_NAME).is_dir():
             os.symlink((source / PHOTOS_NAME).resolve(), folder / PHOTOS_NAME, target_is_directory=True)
+        else:
+            (folder / PHOTOS_NAME).mkdir()
     return report
+
+
+def given_list(text: str | None) -> list[str] | None:
+    """The names that an option lists: the lines of a file of that name, else what stands between commas; None: none.
+
+    Raises:
+        HMLError: the file cannot be read.
+    """
+    if text is None:
+        return None
+    if not Path(text).is_file():
+        parts = text.split(",")
+    else:
+        try:
+            parts = Path(text).read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise HMLError(why_unreadable(text, error, "a text file")) from error
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _parts(raw: RawVG) -> tuple[np.ndarray, int | None]:

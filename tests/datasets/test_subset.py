@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from maskrcnn_benchmark_hml.cli import main
 from maskrcnn_benchmark_hml.datasets.format import (
     DICTS_NAME,
     H5_NAME,
@@ -123,3 +124,19 @@ def test_the_source_itself_is_refused(small):
     with pytest.raises(HMLError, match="is the folder to take the subset of"):
         subset_vg(small, small / ".", force=True)
     check_vg(small)
+
+
+def test_the_command(small, tmp_path, capsys):
+    names = tmp_path / "names.txt"
+    names.write_text("cat\nmat\n\n")
+    out = tmp_path / "out"
+    given = ["--predicates", "on, wearing", "--objects", str(names), "--split", "train,test", "--images", "12,13,14"]
+    assert main(["data", "subset", str(small), str(out), *given]) == 0
+    printed = capsys.readouterr().out
+    assert "subset: kept 3 of 4 images, 5 of 8 objects, 4 of 6 relations" in printed
+    assert f"next: hml data check {out}" in printed
+    assert ids(out) == [12, 13, 14]
+    assert main(["data", "subset", str(small), str(out), *given]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert main(["data", "subset", str(small), str(out), "--split", "dev", "--force"]) == 2
+    assert "no split 'dev'" in capsys.readouterr().err and ids(out) == [12, 13, 14]

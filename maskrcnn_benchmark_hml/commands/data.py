@@ -180,13 +180,14 @@ def run_format(args: argparse.Namespace) -> int:
     from ..datasets.layout import PHOTOS_NAME, require_free
 
     form: Format = args.form
-    require_free(args.target, form.makes_dataset and args.force)
+    if form.makes_dataset:
+        require_free(args.target, args.force)
     module, function = form.call.split(":")
     convert = getattr(importlib.import_module(f"{__package__.rpartition('.')[0]}.datasets.{module}"), function)
     report = convert(args.source, args.target, **{name: getattr(args, name) for name in args.options})
     print("\n".join(report.lines()))
     if form.makes_dataset:
-        without = not any(os.scandir(args.target / PHOTOS_NAME))
+        without = not os.listdir(args.target / PHOTOS_NAME)
         print(f"next: hml data {'placeholders' if without else 'check'} {args.target}")
     return 0
 

@@ -119,13 +119,15 @@ def take_photo(photo: Path, target: Path, *, turn: bool = False, decode: bool = 
     """
     with open_picture(photo, load=decode) as picture:
         if picture.format == "JPEG" and not turn:
-            _link(photo, target)
+            link_photo(photo, target)
             return
     with open_picture(photo) as picture:
         (ImageOps.exif_transpose(picture) if turn else picture).convert("RGB").save(target, "JPEG", quality=95)
 
 
-def _link(photo: Path, target: Path) -> None:
+def link_photo(photo: Path, target: Path) -> None:
+    """Link the file where the file system allows, else copy it; missing folders are made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(photo.resolve(), target)
     except OSError:

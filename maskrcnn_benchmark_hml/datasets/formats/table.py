@@ -59,6 +59,65 @@ def _names(kind: str, what: str, number: int) -> Option:
 
 #: Command -> format.
 FORMATS: dict[str, Format] = {
+    "convert-coco": Format(
+        line="convert COCO JSON with relations (SGG-Benchmark, RelTR)",
+        text="""\
+Converts COCO JSON with rel_categories and rel_annotations, the format of SGG-Benchmark and its sets of VG150, PSG and
+IndoorVG. SRC is a folder with {train,val,test}/_annotations.coco.json, or with {train,val,test}.json, where RelTR's
+rel.json may hold the relations; or one such file. Pictures beside the annotations are used. Prints which id was taken
+for the background, and the number of annotations that were dropped, with the reason.
+""",
+        example="hml data convert-coco datasets/psg_coco datasets/psg",
+        call="formats.coco:convert_coco",
+        source=("SRC", "folder with one file for each split, or one file"),
+        options=(
+            Option("--photos", {"type": Path, "metavar": "DIR", "help": "the pictures (default: SRC, if it has any)"}),
+            SKIP_MISSING,
+            Option(
+                "--test",
+                {
+                    "type": float,
+                    "metavar": "SHARE",
+                    "help": "share of the images, drawn at random, for testing, if SRC is one file (default: 0.2)",
+                },
+            ),
+        ),
+    ),
+    "export-coco": Format(
+        line="write a dataset folder as COCO JSON with relations",
+        text="""\
+Writes OUT/{train,val,test}/_annotations.coco.json in the format of SGG-Benchmark, with the pictures beside them as
+links. Converting OUT back gives the same annotations. Prints what the format or its reader cannot hold.
+""",
+        example="hml data export-coco datasets/vg outputs/vg_coco",
+        call="formats.coco_export:export_coco",
+        source=("DIR", "the dataset folder"),
+        makes_dataset=False,
+    ),
+    "convert-vrd": Format(
+        line="convert the annotations of Visual Relationship Detection",
+        text="""\
+Converts the JSON annotations of Visual Relationship Detection (Lu et al. 2016). SRC holds annotations_train.json,
+annotations_test.json, train_image_metadata.json, test_image_metadata.json, objects.json and predicates.json.
+Without --photos, one placeholder picture per image is drawn from its boxes and labels. Dropped annotations are printed.
+""",
+        example="hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset",
+        call="vrd:convert_vrd",
+        source=("SRC", "folder with VRD's JSON files"),
+        options=(
+            Option("--photos", {"type": Path, "metavar": "DIR", "help": "VRD's photographs; subfolders are searched"}),
+            Option(
+                "--max-side",
+                {
+                    "type": int,
+                    "default": 320,
+                    "metavar": "PIXELS",
+                    "help": "longer side of a placeholder picture, in pixels (default: %(default)s); photographs keep"
+                    " their size",
+                },
+            ),
+        ),
+    ),
     "convert-vg": Format(
         line="convert Visual Genome's raw annotations to a split like VG150",
         text="""\
@@ -144,29 +203,5 @@ is for testing. Boxes are shares of the picture's sides: give the pictures, or t
                 "action": "store_true",
                 "help": "keep images that have only attributes, no relation (default: drop them)"}),
         ),  # fmt: skip
-    ),
-    "convert-vrd": Format(
-        line="convert the annotations of Visual Relationship Detection",
-        text="""\
-Converts the JSON annotations of Visual Relationship Detection (Lu et al. 2016). SRC holds annotations_train.json,
-annotations_test.json, train_image_metadata.json, test_image_metadata.json, objects.json and predicates.json.
-Without --photos, one placeholder picture per image is drawn from its boxes and labels. Dropped annotations are printed.
-""",
-        example="hml data convert-vrd json_dataset datasets/vrd --photos sg_dataset",
-        call="vrd:convert_vrd",
-        source=("SRC", "folder with VRD's JSON files"),
-        options=(
-            Option("--photos", {"type": Path, "metavar": "DIR", "help": "VRD's photographs; subfolders are searched"}),
-            Option(
-                "--max-side",
-                {
-                    "type": int,
-                    "default": 320,
-                    "metavar": "PIXELS",
-                    "help": "longer side of a placeholder picture, in pixels (default: %(default)s); photographs keep"
-                    " their size",
-                },
-            ),
-        ),
     ),
 }

@@ -23,6 +23,7 @@ ALLOWED = {
     ("datasets/formats/photos.py", "save"): "the same, encoded again",
     ("datasets/mini_vg.py", "picture.save"): "the same, drawn",
     ("datasets/clean.py", "h5py.File"): "the annotations in such a folder",
+    ("datasets/subset.py", "h5py.File"): "the same",
     ("embedded/maskrcnn_benchmark/engine/progress.py", "open"): "lines of progress, appended for the pool of runs",
     ("experiments/process.py", "open"): "a log, to which every start appends",
 }

@@ -22,6 +22,7 @@ hml data check datasets/vg                         find the first error in a fol
 hml data make-mini-vg datasets/mini_vg             make synthetic scenes, in seconds
 {_FORMAT_EXAMPLES}
 hml data clean datasets/mine datasets/mine_clean   copy without self-pairs and repeated relations
+hml data subset datasets/vg datasets/vg_few --predicates on,riding,wearing --split train,val
 hml data placeholders datasets/mine                draw the missing pictures from the annotations
 """
 
@@ -44,6 +45,13 @@ many it dropped. If the h5 file has no attributes, the copy gets an attribute ar
 unsigned integers become signed. Pictures are linked, not copied.
 """
 
+SUBSET = """\
+Copies a part of DIR to OUT: the chosen predicates, object classes, images and splits; an option that is not given keeps
+all. Names keep their order and count from 1 again. An object whose class is left out goes with its relations; an image
+stays if it has lost its relations. Validation images stay validation images. Prints what was kept and why the rest was
+left out. Pictures are linked, not copied.
+"""
+
 PLACEHOLDERS = """\
 Draws a picture for every image of DIR whose photograph is missing: its boxes as coloured rectangles with class names,
 in the size that image_data.json gives. Existing pictures stay unchanged. A model trained on placeholders learns from
@@ -57,6 +65,7 @@ COMMANDS = {
     "make-mini-vg": ("make the synthetic dataset", MINI_VG),
     **{name: (form.line, form.text) for name, form in FORMATS.items()},
     "clean": ("copy a folder without self-pairs and repeated relations", CLEAN),
+    "subset": ("copy the chosen predicates, object classes, images or splits", SUBSET),
     "placeholders": ("draw the pictures that are missing", PLACEHOLDERS),
 }
 
@@ -73,7 +82,7 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
         dest="data_command", metavar="COMMAND", required=True, prog="hml data", help=argparse.SUPPRESS
     )
     parsers = {name: _add_command(commands, name) for name in COMMANDS}
-    check, mini, clean, drawn = (parsers[name] for name in COMMANDS if name not in FORMATS)
+    check, mini, clean, subset, drawn = (parsers[name] for name in COMMANDS if name not in FORMATS)
 
     check.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder")
     check.add_argument(
@@ -100,6 +109,20 @@ def add_data_parser(subparsers: argparse._SubParsersAction) -> None:
     clean.add_argument("out", metavar="OUT", type=Path, help="folder to create")
     _add_force(clean)
     clean.set_defaults(handler=run_clean)
+
+    subset.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; it stays unchanged")
+    subset.add_argument("out", metavar="OUT", type=Path, help="folder to create")
+    for kind, listed in (("predicates", "predicates"), ("objects", "object classes")):
+        text = f"{listed} to keep: names with commas between them, or a file with one a line (default: all)"
+        subset.add_argument(f"--{kind}", metavar="NAMES|FILE", help=text)
+    subset.add_argument(
+        "--images",
+        metavar="IDS|FILE",
+        help="images to keep: ids, or ids or file names of their source, given in the same way (default: all)",
+    )
+    subset.add_argument("--split", metavar="SPLITS", help="splits to keep, of train, val, test (default: all)")
+    _add_force(subset)
+    subset.set_defaults(handler=run_subset)
 
     drawn.add_argument("dir", metavar="DIR", type=Path, help="the dataset folder; the pictures are written into it")
     drawn.set_defaults(handler=run_placeholders)
@@ -174,6 +197,19 @@ def run_clean(args: argparse.Namespace) -> int:
     from ..datasets.clean import clean_vg
 
     report = clean_vg(args.dir, args.out, force=args.force)
+    print("\n".join(report.lines()))
+    print(f"next: hml data check {args.out}")
+    return 0
+
+
+def run_subset(args: argparse.Namespace) -> int:
+    """``hml data subset``; returns the exit code."""
+    from ..datasets.layout import require_free
+    from ..datasets.subset import given_list, subset_vg
+
+    require_free(args.out, args.force)
+    chosen = {name: given_list(getattr(args, name)) for name in ("predicates", "objects", "images")}
+    report = subset_vg(args.dir, args.out, **chosen, splits=given_list(args.split), force=args.force)
     print("\n".join(report.lines()))
     print(f"next: hml data check {args.out}")
     return 0

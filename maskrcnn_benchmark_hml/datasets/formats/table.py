@@ -50,6 +50,13 @@ SKIP_MISSING = Option(
     {"action": "store_true", "help": "leave out and count images whose picture is missing, instead of an error"},
 )
 
+
+def _names(kind: str, what: str, number: int) -> Option:
+    """The option that selects a vocabulary."""
+    text = f"how many {what}, the most frequent ones, or a file of names: one a line, or JSON (default: %(default)s)"
+    return Option(f"--{kind}", {"default": str(number), "metavar": "N|FILE", "help": text})
+
+
 #: Command -> format.
 FORMATS: dict[str, Format] = {
     "convert-coco": Format(
@@ -110,5 +117,91 @@ Without --photos, one placeholder picture per image is drawn from its boxes and 
                 },
             ),
         ),
+    ),
+    "convert-vg": Format(
+        line="convert Visual Genome's raw annotations to a split like VG150",
+        text="""\
+Converts Visual Genome's own annotations: SRC holds objects.json, relationships.json and image_data.json. Names are
+written in lower case without punctuation, replaced by aliases, and selected by frequency or from a file. An object that
+only relationships.json has is added; where the files give an object different boxes, that of objects.json counts.
+Everything dropped, merged or replaced is printed as a count with its reason.
+
+VG150 was made with the options of the example. Its alias files have lines `name,alias,alias`; the first word of a line
+replaces the others.
+""",
+        example="hml data convert-vg vg_raw datasets/vg_mine --object-aliases object_alias.txt --predicate-aliases "
+        "predicate_alias.txt --min-area 0.002 --merge-same",
+        call="formats.vg:convert_vg",
+        source=("SRC", "folder with objects.json, relationships.json and image_data.json"),
+        options=(
+            PHOTOS,
+            SKIP_MISSING,
+            _names("objects", "object classes", 150),
+            _names("predicates", "predicates", 50),
+            Option("--object-aliases", {
+                "type": Path, "metavar": "FILE", "help": "lines `name,alias,alias` for object classes"}),
+            Option("--predicate-aliases", {"type": Path, "metavar": "FILE", "help": "the same for predicates"}),
+            Option("--min-area", {
+                "type": float, "default": 0.0, "metavar": "SHARE",
+                "help": "drop boxes of at most this share of the picture's area (default: %(default)s; VG150: 0.002)"}),
+            Option("--merge-same", {
+                "action": "store_true",
+                "help": "merge boxes of the same object: nearly the same box, or the same name and one inside the "
+                        "other or much overlap (default: keep them)"}),
+            Option("--test", {
+                "type": float, "default": 0.3, "metavar": "SHARE",
+                "help": "share of the images for testing, the last ones of image_data.json (default: %(default)s)"}),
+        ),  # fmt: skip
+    ),
+    "convert-gqa": Format(
+        line="convert GQA's scene graphs",
+        text="""\
+Converts GQA's scene graphs: SRC holds train_sceneGraphs.json, which is the training split, and val_sceneGraphs.json,
+which is the test split (GQA's own test images have no scene graphs). Classes, predicates and attributes are the most
+frequent ones of both files, or those of a file. GQA-200, whose names were chosen by hand, is had with its names:
+--objects GQA_200_ID_Info.json --predicates GQA_200_ID_Info.json.
+""",
+        example="hml data convert-gqa gqa datasets/gqa --photos gqa/images",
+        call="formats.gqa:convert_gqa",
+        source=("SRC", "folder with train_sceneGraphs.json and val_sceneGraphs.json"),
+        options=(
+            PHOTOS,
+            SKIP_MISSING,
+            _names("objects", "object classes", 200),
+            _names("predicates", "predicates", 100),
+            _names("attributes", "attributes", 200),
+            Option("--keep-left-right", {
+                "action": "store_true",
+                "help": "keep `to the left of` and `to the right of`, which were computed from the boxes and are about "
+                        "half of all relations (default: drop them)"}),
+        ),  # fmt: skip
+    ),
+    "convert-openimages": Format(
+        line="convert Open Images' visual relationships",
+        text="""\
+Converts Open Images' csv files of visual relationships (challenge 2018 and 2019, V6): SRC holds files with `vrd` and
+`train`, `validation` or `test` in their names, and files with `description` or `classes` in their names, which give the
+names of the ids. Rows with the relation `is` become attributes of the object. Without a test file the validation file
+is for testing. Boxes are shares of the picture's sides: give the pictures, or their sizes.
+""",
+        example="hml data convert-openimages openimages datasets/openimages --photos openimages/pictures",
+        call="formats.openimages:convert_openimages",
+        source=("SRC", "folder with the csv files"),
+        options=(
+            PHOTOS,
+            SKIP_MISSING,
+            Option("--sizes", {
+                "type": Path, "metavar": "FILE",
+                "help": "csv file with the columns ImageID, Width, Height in pixels; needed without --photos"}),
+            Option("--boxes", {
+                "action": "store_true",
+                "help": "also take the objects that are in no relation, from files with `bbox` in their names"}),
+            Option("--group-of", {
+                "action": "store_true",
+                "help": "with --boxes: also boxes around a group of objects (IsGroupOf; default: drop them)"}),
+            Option("--attribute-images", {
+                "action": "store_true",
+                "help": "keep images that have only attributes, no relation (default: drop them)"}),
+        ),  # fmt: skip
     ),
 }

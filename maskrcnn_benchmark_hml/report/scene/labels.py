@@ -35,7 +35,7 @@ def place_labels(
         near = [place for place in _at_the_box(boxes[at], width, height) if free(place)]
         if near:
             hidden = [sum(overlap((x, y, x + width, y + height), box) for box in smaller) for x, y in near]
-            place = near[hidden.index(min(hidden))]
+            place: tuple[float, float] | None = near[hidden.index(min(hidden))]
         else:
             place = next((p for p in _further_out(boxes[at], width, height, area) if free(p)), None)
         if place is not None:

@@ -31,6 +31,7 @@ INSTALL_REQUIRES = [
     "tqdm>=4.64",
     "ijson>=3.2",  # large annotation files, one entry after another
     "filelock>=3.4",  # torch needs it too
+    "networkx>=2.8",  # torch needs it too; GraphML
     "matplotlib>=3.6",  # falls back to further fonts for single characters
     "pycocotools>=2.0.6",  # mAP of the detector, SGCls and SGDet
     "six>=1.16",  # six and scipy are imported by Scene-Graph-Benchmark.pytorch itself
@@ -60,6 +61,7 @@ setup(
     package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require={
+        "graph": ["pygraphviz>=2.0; python_version >= '3.10'"],  # wheels with Graphviz in them
         "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3",
                 "mypy>=1.11", "types-PyYAML", "types-tqdm", *TENSORBOARD],  # fmt: skip
         "tensorboard": TENSORBOARD,  # HML.TENSORBOARD

@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..datasets.pictures import ENDINGS, ORIENTATION_TAG, TURNED, open_picture
 from ..errors import HMLError
 
 RECORD = "hml_predict.json"
 """The file that marks a folder of results of ``hml predict``; no picture is looked for there."""
-MOST_ELONGATED = 200
-"""Longer side over shorter side. A benchmark scales the longer side to about 1000 pixels, which leaves 5."""
 _SEQUENCES = ("GIF", "WEBP", "PNG", "TIFF")
 _QUARTER_TURNS = (5, 6, 7, 8)
+_METHODS = Image.Transpose
+#: EXIF orientation -> what displays such a picture upright.
+_TURNS = {2: _METHODS.FLIP_LEFT_RIGHT, 3: _METHODS.ROTATE_180, 4: _METHODS.FLIP_TOP_BOTTOM, 5: _METHODS.TRANSPOSE,
+          6: _METHODS.ROTATE_270, 7: _METHODS.TRANSVERSE, 8: _METHODS.ROTATE_90}
 
 
 @dataclass(frozen=True)
@@ -117,27 +119,25 @@ def displayed_size(path: Path) -> tuple[int, int]:
         return (height, width) if _orientation(picture) in _QUARTER_TURNS else (width, height)
 
 
+def stored_size(path: Path) -> tuple[int, int]:
+    """Width and height before the EXIF rotation; HMLError as for :func:`displayed_size`."""
+    with open_picture(path, load=False) as picture:
+        return picture.size
+
+
 def open_photo(path: Path) -> Photo:
     """The picture as it is displayed.
 
     Raises:
-        HMLError: it cannot be read, has no RGB form, has more pixels than PIL reads, or is too elongated.
+        HMLError: it cannot be read, or has more pixels than PIL reads.
     """
     with open_picture(path) as picture:
-        width, height = picture.size
-        if max(width, height) > MOST_ELONGATED * min(width, height):
-            raise HMLError(f"the picture {path} is {width} x {height}, so elongated that nothing is left of it at the "
-                           f"network's size; cut it to less than {MOST_ELONGATED} : 1")  # fmt: skip
         note = ""
         frames = getattr(picture, "n_frames", 1) if picture.format in _SEQUENCES else 1
         if frames > 1:
             note = f"{path} holds {frames} pictures; the first is used"
-        turned = _orientation(picture) in TURNED
-        try:
-            image = _rgb(ImageOps.exif_transpose(picture) if turned else picture)
-        except (ValueError, OSError) as error:
-            raise HMLError(f"the picture {path} has the colours {picture.mode}, of which no RGB picture can be made "
-                           f"({error}); save it as RGB") from error  # fmt: skip
+        turn = _TURNS.get(_orientation(picture))
+        image = _rgb(picture if turn is None else picture.transpose(turn))
         return Photo(image.copy() if image is picture else image, note)
 
 
@@ -154,7 +154,11 @@ def _orientation(picture: Image.Image) -> int:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     """In RGB; what is transparent lies on white, as viewers show it."""
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int) and clear > 255:  # a grey value of the 16 bits that the picture had
+        picture.info.pop("transparency")
+        clear = None
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or clear is not None:
         see_through = picture.convert("RGBA")
         white = Image.new("RGBA", see_through.size, "white")
         return Image.alpha_composite(white, see_through).convert("RGB")

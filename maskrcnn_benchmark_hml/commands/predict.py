@@ -51,8 +51,8 @@ def add_predict_parser(subparsers: Any) -> None:
     add("run", metavar="RUN", help="the OUTPUT_DIR of a finished run")
     add("pictures", metavar="PICTURE", nargs="+", help="a picture, or a folder of pictures")
     add("--boxes", metavar="FILE", help="the boxes of the pictures, for PredCls and SGCls: our JSON or COCO's")
-    add("--sgb", metavar="DIR", help="the checkout of SGB or of a fork that trained RUN (default: the bundled benchmark "
-        "for a run of it, else SGB_HOME or the current folder)")  # fmt: skip
+    add("--sgb", metavar="DIR", help="the checkout of SGB or of a fork that trained RUN (default: SGB_HOME or "
+        "the current folder; a run of the bundled benchmark needs none)")  # fmt: skip
     add("--top", type=int, default=100, metavar="N", help="relations of a picture, at most (default: %(default)s)")
     add("--out", metavar="DIR", help="folder for the results (default: predictions/<name of RUN>)")
     add("--draw", choices=DRAWINGS, default=DRAWINGS[0], help="kind of the drawings (default: %(default)s)")

@@ -129,7 +129,7 @@ def _predicted(model: Model, members: Sequence[tuple[Job, Future[Photo]]], top: 
             yield Outcome(job.number, failure=str(error))
             continue
         except MemoryError:
-            yield Outcome(job.number, failure=f"the picture {job.picture.path} does not fit into memory; make it smaller")
+            yield Outcome(job.number, failure=f"{job.picture.path} does not fit into memory; make it smaller")
             continue
         if job.boxes is not None and not len(job.boxes.boxes):
             yield _outcome(job, photo, SceneGraph("", *photo.image.size, model.task))

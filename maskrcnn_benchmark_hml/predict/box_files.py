@@ -92,10 +92,11 @@ def _coco(content: Mapping[str, Any], said: str) -> BoxFile:
         raise HMLError(f"{said}: two entries of 'images' have the same file_name; remove one")
     crowds = 0
     for number, row in enumerate(content["annotations"]):
-        if not isinstance(row, Mapping) or "bbox" not in row or not _listed(row.get("image_id"), files):
-            wrong = _short(row.get("image_id")) if isinstance(row, Mapping) and "bbox" in row else ""
-            raise HMLError(f"{said}: annotation {number} " + (f"has the image_id {wrong}, which 'images' does not list; "
-                           "correct it" if wrong else "has no bbox; boxes are needed, not only masks"))  # fmt: skip
+        if not isinstance(row, Mapping) or "bbox" not in row:
+            raise HMLError(f"{said}: annotation {number} has no bbox; boxes are needed, not only masks")
+        if not _listed(row.get("image_id"), files):
+            raise HMLError(f"{said}: annotation {number} has the image_id {_short(row.get('image_id'))}, which 'images' "
+                           "does not list; correct it")  # fmt: skip
         name = str(files[row["image_id"]])
         called = f"{said}: annotation {row.get('id', number)} (of {name})"
         if row.get("iscrowd"):

@@ -61,13 +61,11 @@ class Matched:
     unused: list[str]
 
 
-def match(
-    stated: Mapping[str, Sequence[StatedBox]], pictures: Sequence[Picture], said: str, keys: str = "picture names"
-) -> Matched:
+def match(stated: Mapping[str, Sequence[StatedBox]], pictures: Sequence[Picture], said: str) -> Matched:
     """Find each picture's boxes by its path as given, its path below the given folder, or its file name alone.
 
     Args:
-        said: the file with the boxes, for errors. keys: what its entries are called by.
+        said: the file with the boxes, for errors.
 
     Raises:
         HMLError: an entry fits several pictures, several entries fit one, or no picture has boxes.
@@ -89,7 +87,7 @@ def match(
     if not boxes:
         example = f", for example {next(iter(stated))!r}" if stated else ""
         raise HMLError(f"{said} has boxes for none of the {len(pictures)} pictures (the first is {pictures[0].name}; "
-                       f"the file has {len(stated)} {keys}{example}); name the pictures as the files are named")  # fmt: skip
+                       f"it names {len(stated)} pictures{example}); use the names of the files")  # fmt: skip
     return Matched(boxes, without, [key for key in stated if key not in taken])
 
 
@@ -115,8 +113,8 @@ def check_places(stated: Iterable[StatedBox], width: int, height: int, turned_fr
         x1, y1, x2, y2 = box.corners
         shown = f"{box.said} has the corners x1, y1, x2, y2 = {_list(box.corners)}"
         if x2 <= x1 or y2 <= y1:
-            raise HMLError(f"{shown}, where x2 must be above x1 and y2 above y1; are they x, y, width, height? Then give "
-                           "x, y, x + width, y + height")  # fmt: skip
+            raise HMLError(f"{shown}, where x2 must be above x1 and y2 above y1; are they x, y, width, height? "
+                           "Then give x, y, x + width, y + height")  # fmt: skip
         if not _inside(box.corners, width, height):
             hint = "boxes are in pixels of the picture, not fractions and not of a resized copy"
             if turned_from and _inside(box.corners, *turned_from):
@@ -154,8 +152,8 @@ def _class_name(box: StatedBox, names: Sequence[str], run: str) -> str:
     if box.index is not None:
         if box.index < len(names):
             return names[box.index]
-        raise HMLError(f"{box.said} has the index {box.index}, but {run} has the classes 1 to {len(names) - 1}; correct "
-                       "it, or give a name")  # fmt: skip
+        raise HMLError(f"{box.said} has the index {box.index}, but {run} has the classes 1 to {len(names) - 1}; "
+                       "correct it, or give a name")  # fmt: skip
     if box.name is None:
         raise HMLError(f"{box.said} has no class, which PredCls needs; add \"name\" (SGCls does without)")
     if box.name in names[1:]:

@@ -78,7 +78,8 @@ class ResultFolder:
         """
         if not (self.root / RECORD).is_file():
             write_json(self.root / RECORD, {"bound": self.bound, "failed": {}}, "record", indent=1)
-        with one_at_a_time(self.root / LOCK, f"another hml predict writes into {self.root}; wait, or choose another --out"):
+        busy = f"another hml predict writes into {self.root}; wait for it, or choose another --out"
+        with one_at_a_time(self.root / LOCK, busy):
             yield
 
     def _place(self, picture: Picture) -> Path:

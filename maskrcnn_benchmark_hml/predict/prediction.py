@@ -109,7 +109,9 @@ class Predictions:
                 self.all_file = self._folder.finish(self.pictures, self.failed)
 
     def _is_finished(self, number: int) -> bool:
-        return self._folder is not None and self._folder.is_finished(self.pictures[number], self._work.boxes.get(number))
+        if self._folder is None:
+            return False
+        return self._folder.is_finished(self.pictures[number], self._work.boxes.get(number))
 
     def _graphs(self, todo: set[int], found: Iterator[Outcome]) -> Iterator[SceneGraph]:
         for number, picture in enumerate(self.pictures):
@@ -184,7 +186,7 @@ def predict(
     from ..host.inference import open_run
 
     if top < 1 or batch < 1:
-        raise HMLError(f"the number of relations (--top {top}) and of pictures at once (--batch {batch}) are at least 1")
+        raise HMLError(f"the numbers of relations (--top {top}) and of pictures at once (--batch {batch}) must be at least 1")
     found = find_pictures([pictures] if isinstance(pictures, (str, Path)) else pictures)
     stated = None if boxes is None else read_boxes(boxes)
     trained = read_run(run, sgb, device)
@@ -218,8 +220,8 @@ def _take_boxes(work: Work, stated: Mapping[str, Any], said: str, trained: Finis
         work.notes.append(f"{said}: {len(matched.unused)} entries belong to none of these pictures (first: "
                           f"{matched.unused[0]})")  # fmt: skip
     named = trained.task == "predcls"
-    bar = tqdm(enumerate(work.pictures), "checking boxes", len(work.pictures), unit="picture", leave=False, disable=None)
-    for number, picture in bar:
+    bar = tqdm(work.pictures, "checking boxes", unit="picture", leave=False, disable=None)
+    for number, picture in enumerate(bar):
         if number not in matched.boxes:
             work.refused[number] = f"{said} has no boxes of it; an empty list says that it shows no object"
             continue

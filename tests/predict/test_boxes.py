@@ -30,7 +30,8 @@ def coco(**changes):
 
 def test_own_form(tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({
-        "a.jpg": [{"box": [1, 2, 11, 22.5], "name": "dog", "score": 0.5}, {"box": [0, 0, 5, 5], "index": 2}], "b.jpg": [],
+        "a.jpg": [{"box": [1, 2, 11, 22.5], "name": "dog", "score": 0.5}, {"box": [0, 0, 5, 5], "index": 2}],
+        "b.jpg": [],
     }))
     read = read_boxes(tmp_path / "boxes.json")
     rows = read.pictures["a.jpg"]
@@ -77,7 +78,9 @@ def test_wrong_own_form(row, words):
         boxes_of(row)
 
 
-@pytest.mark.parametrize("content, words", [([], "holds a JSON list; it must be {"), ({"a.jpg": 3}, "'a.jpg' has no list")])
+@pytest.mark.parametrize("content, words", [
+    ([], "holds a JSON list; it must be {"), ({"a.jpg": 3}, "'a.jpg' has no list"),
+])
 def test_wrong_file(content, words, tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps(content))
     with pytest.raises(HMLError, match=f"boxes.json.*{words}"):
@@ -131,7 +134,7 @@ def test_an_entry_for_two_pictures_is_refused(photos):
     (photos / "less").mkdir()
     (photos / "less" / "0.jpg").write_bytes((photos / "0.jpg").read_bytes())
     (photos / "0.jpg").unlink()
-    with pytest.raises(HMLError, match="'0.jpg' fits the pictures .*less/0.jpg and .*more/0.jpg; name each by its path"):
+    with pytest.raises(HMLError, match="'0.jpg' fits the pictures .*less/0.jpg and .*more/0.jpg; name each"):
         matched(["0.jpg"], photos)
 
 

@@ -19,6 +19,16 @@ def class_count_key(cfg: Mapping[str, Any]) -> str:
     return "MODEL.ROI_RELATION_HEAD." + _key(cfg, cfg["MODEL"]["ROI_RELATION_HEAD"], "NUM_CLASSES")
 
 
+def object_count(cfg: Mapping[str, Any]) -> int:
+    """Object classes of the model, the background included."""
+    return cfg["MODEL"]["ROI_BOX_HEAD"][_key(cfg, cfg["MODEL"]["ROI_BOX_HEAD"], "NUM_CLASSES")]
+
+
+def object_count_key(cfg: Mapping[str, Any]) -> str:
+    """The full name of that setting."""
+    return "MODEL.ROI_BOX_HEAD." + _key(cfg, cfg["MODEL"]["ROI_BOX_HEAD"], "NUM_CLASSES")
+
+
 def training_sets(cfg: Mapping[str, Any]) -> list[str]:
     """Catalog names of the training split."""
     return list(cfg["DATASETS"][_key(cfg, cfg["DATASETS"], "TRAIN")])

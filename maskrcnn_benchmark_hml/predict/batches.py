@@ -28,8 +28,6 @@ class Model(Protocol):
     """What predicts: ``host.inference.TrainedModel``."""
 
     task: str
-    object_names: Sequence[str]
-    predicate_names: Sequence[str]
 
     def predict(self, batch: Sequence[tuple[Image.Image, GivenBoxes | None]], top: int) -> list[SceneGraph]:
         """The scene graphs of a batch, in its order."""

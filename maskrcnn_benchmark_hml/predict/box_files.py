@@ -95,8 +95,9 @@ def _coco(content: Mapping[str, Any], said: str) -> BoxFile:
         if not isinstance(row, Mapping) or "bbox" not in row:
             raise HMLError(f"{said}: annotation {number} has no bbox; boxes are needed, not only masks")
         if not _listed(row.get("image_id"), files):
-            raise HMLError(f"{said}: annotation {number} has the image_id {_short(row.get('image_id'))}, which 'images' "
-                           "does not list; correct it")  # fmt: skip
+            wrong = _short(row.get("image_id"))
+            raise HMLError(f"{said}: annotation {number} has the image_id {wrong}, which 'images' does not list; "
+                           "correct it")  # fmt: skip
         name = str(files[row["image_id"]])
         called = f"{said}: annotation {row.get('id', number)} (of {name})"
         if row.get("iscrowd"):

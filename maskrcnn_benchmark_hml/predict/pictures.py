@@ -70,8 +70,8 @@ def find_pictures(given: Iterable[str | Path]) -> Found:
     """
     pictures: dict[str, Picture] = {}
     left_out: list[str] = []
-    given = [Path(path) for path in given]
-    for path in given:
+    paths = [Path(path) for path in given]
+    for path in paths:
         if path.is_dir():
             for file in _files(path, left_out):
                 within = file.relative_to(path)
@@ -84,7 +84,7 @@ def find_pictures(given: Iterable[str | Path]) -> Found:
         else:
             raise HMLError(f"there is no picture or folder {path}; correct the path")
     if not pictures:
-        where = ", ".join(map(str, given)) or "nothing"
+        where = ", ".join(map(str, paths)) or "nothing"
         other = f"; left out: {left_out[0]}" if left_out else ""
         raise HMLError(f"{where} has no picture ({', '.join(ENDINGS)}){other}; name pictures, or a folder of them")
     return Found(list(pictures.values()), left_out)

@@ -100,7 +100,7 @@ class Predictions:
         model = self._open_model() if todo else None
         threads = max(1, min(MOST_THREADS, usable_cores()))
         with ThreadPoolExecutor(threads) as pool, self._folder.begin() if self._folder else nullcontext():
-            found = iter(())
+            found: Iterator[Outcome] = iter(())
             if model is not None:
                 made = outcomes(model, todo, self._top, self._batch, pool)
                 found = in_order(made, [job.number for job in todo], self._keep)
@@ -186,7 +186,8 @@ def predict(
     from ..host.inference import open_run
 
     if top < 1 or batch < 1:
-        raise HMLError(f"the numbers of relations (--top {top}) and of pictures at once (--batch {batch}) must be at least 1")
+        given = f"(--top {top}, --batch {batch})"
+        raise HMLError(f"the numbers of relations and of pictures at once are at least 1 {given}; choose larger ones")
     found = find_pictures([pictures] if isinstance(pictures, (str, Path)) else pictures)
     stated = None if boxes is None else read_boxes(boxes)
     trained = read_run(run, sgb, device)

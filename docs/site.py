@@ -16,7 +16,7 @@ from mkdocs.structure.files import File
 REPO = Path(__file__).resolve().parents[1]
 PACKAGE = REPO / "maskrcnn_benchmark_hml"
 #: The packages that are useful from Python. The others are parts of the commands.
-PACKAGES = ("method", "training", "metrics", "datasets", "report")
+PACKAGES = ("method", "training", "metrics", "datasets", "predict", "report")
 
 
 def modules(package: str) -> list[Path]:

@@ -17,6 +17,7 @@ ALLOWED = {
     "method": {"errors", "files"},
     "metrics": {"errors", "files"},
     "datasets": {"errors", "files"},
+    "predict": {"datasets", "errors", "files", "host", "machine", "scene_graph"},
     "training": {"errors", "files", "finite", "method", "resources", "run_folder"},
 }
 BENCHMARK = {"host", "compat", "embedded"}

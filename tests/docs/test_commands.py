@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.commands.run import run_parser
@@ -49,6 +50,7 @@ RUN = {
         "hml report merged out/sgb-motifs --tree tree.json",
         "hml report out/hml --csv hml.csv --json hml.json",
         "hml report out/motifs-hml --per-predicate",
+        "hml predict outputs/tiny-hml photos --boxes boxes.json",
         "hml draw out/baseline out/hml",
         "hml draw out/baseline out/hml --images 10048,10050 --top 30 --out figures --format svg",
         "hml draw out/hml --changed 4",
@@ -82,6 +84,7 @@ PARSED = {
     "hml run tools/relation_train_net.py --config-file configs/e2e_relation_X_101": "run by tests/upstream",
     "hml run tools/relation_train_net.py --config-file FILE ... ": "needs a fork",
     "python -m maskrcnn_benchmark_hml.config > docs/settings.md": "tests/test_config.py compares the page",
+    "hml predict out/": "needs a run of SGDet",
     "hml run tools/relation_test_net.py --config-file FILE ... ": "the dots stand for the options of a training",
     "hml run --data DIR tools/relation_train_net.py --config-file configs/relation_x101.yaml ": "needs a detector",
     "hml run --data DIR tools/detector_pretrain_net.py ": "needs ImageNet weights",
@@ -128,7 +131,7 @@ def execute(command: str, folder: Path) -> None:
     A training has a process of its own, because it puts a benchmark into the process.
     """
     own = [PLACEHOLDERS.get(word, word) for word in words(command)][1:]
-    if own[0] in ("run", "demo"):
+    if own[0] in ("run", "demo", "predict"):
         call = [sys.executable, "-m", "maskrcnn_benchmark_hml", *own]
         done = subprocess.run(call, cwd=folder, env=environment(), capture_output=True, text=True)
         assert not done.returncode, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -167,6 +170,10 @@ def folder(tmp_path, monkeypatch) -> Path:
     next((tmp_path / "DIR" / "VG_100K").iterdir()).unlink()  # for `hml data placeholders`
     make_checkout(tmp_path / "checkout")
     (tmp_path / "vectors.txt").write_text("on 1 0 0\nriding 0.9 0.1 0\nwearing 0 0 1\n")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (90, 60), (30, 90, 200)).save(tmp_path / "photos" / "a.jpg")
+    given = [{"box": [1, 2, 40, 50], "name": "man"}, {"box": [30, 20, 90, 60], "name": "horse"}]
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": given}))
     (script,) = (text for language, text in blocks(REPO / "docs" / "custom-data.md") if language == "python")
     assert sum(bool(line.strip()) for line in script.splitlines()) <= 22
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(), check=True)

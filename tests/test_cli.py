@@ -87,8 +87,9 @@ def test_ctrl_c_promises_what_the_command_keeps(monkeypatch, capsys, name):
     monkeypatch.setattr(cli, "dispatch", interrupt)
     assert cli.main([name, "x"]) == 130
     said = capsys.readouterr().err
-    assert ("continues" in said) == (name in ("run", "demo", "experiment")) and said.count("\n") == 1
-    assert ("starts from the beginning" in said) == (name not in ("demo", "experiment"))
+    goes_on = ("demo", "experiment", "predict")
+    assert ("continues" in said) == (name in ("run", *goes_on)) and said.count("\n") == 1
+    assert ("starts from the beginning" in said) == (name not in goes_on)
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback():

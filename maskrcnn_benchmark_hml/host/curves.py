@@ -21,6 +21,9 @@ from ..run_folder import CURVES
 from .events import EventFiles
 from .ranks import rank_and_world
 
+#: One line in so many has the terms that are not among the host's losses: MR's value is a pass over all P parameters.
+_RARELY = 4
+
 
 class Curves:
     """The curves of one stage, or of a training without HML; rank 0 alone writes.
@@ -30,7 +33,7 @@ class Curves:
         namespace: the script's globals.
         iterations: length of the stage.
         iteration: says the number of the iteration in progress, or of the last one between two.
-        terms: terms that are not among the host's losses, asked for at a log step.
+        terms: terms that are not among the host's losses, asked for at one log step in four.
         stage, stages: 1-based number, and their count.
     """
 
@@ -91,13 +94,15 @@ class Curves:
         if self._mark:
             self._seconds.append(now - self._mark)
         self._noted, self._mark = iteration, now
-        if iteration % self._period and iteration != self.iterations:
+        last = iteration == self.iterations
+        if iteration % self._period and not last:
             return
+        terms = self.terms() if last or iteration % (_RARELY * self._period) == 0 else {}
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
         seconds = sum(self._seconds) / len(self._seconds) if self._seconds else float("nan")
         self._seconds.clear()
         self._add(self._opened.train(
-            iteration, sum(values), {**dict(zip(losses, values)), **self.terms()},
+            iteration, sum(values), {**dict(zip(losses, values)), **terms},
             lr=self._optimizer.param_groups[-1]["lr"], seconds=seconds, memory_mb=round(peak_memory_mb()),
         ))
 

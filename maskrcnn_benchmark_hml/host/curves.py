@@ -18,6 +18,7 @@ import torch
 from ..compat.peak_memory import peak_memory_mb
 from ..curves import CurveFile, Line, log_period
 from ..run_folder import CURVES
+from . import hook_points
 from .events import EventFiles
 from .ranks import rank_and_world
 
@@ -114,7 +115,8 @@ class Curves:
             self._mark += time.perf_counter() - begin if self._mark else 0
             iteration = self.iteration()
             # A resumed SGB validates before its first step, too (PRE_VAL), which an uninterrupted one does not.
-            if value is not None and iteration != self._validated and iteration % self.cfg.SOLVER.VAL_PERIOD == 0:
+            number = isinstance(value, (int, float))  # SGB's detector script returns none, FGPL two
+            if number and iteration != self._validated and iteration % self.cfg.SOLVER.VAL_PERIOD == 0:
                 if self._file is None:
                     self._open(done=iteration, validates=True)
                 self._validated = iteration
@@ -128,7 +130,7 @@ class Curves:
         if not self.cfg.MODEL.RELATION_ON:
             return "mAP@0.5"
         mean = self.cfg.HML.ENABLED and self.cfg.HML.VAL_METRIC == "mR" and "inference" in self.namespace
-        return "mR@100" if mean else "R@100"
+        return "mR@100" if mean else hook_points.validation_metric()
 
     @property
     def _opened(self) -> CurveFile:

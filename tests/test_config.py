@@ -57,6 +57,7 @@ WRONG = {
     "IMPORTANCE.CONTRIBUTION": "up",
     "VAL_METRIC": "mAP",
     "KEEP_STATES": "0",
+    "TENSORBOARD": "maybe",
     "EXTEND": "perhaps",
     "ACCEPT_CHANGED": "SOLVER.BASE_LR",
 }

@@ -18,8 +18,12 @@ import torch
 from ..compat.peak_memory import peak_memory_mb
 from ..curves import CurveFile, Line, log_period
 from ..run_folder import CURVES
+from . import hook_points
 from .events import EventFiles
 from .ranks import rank_and_world
+
+#: One line in so many has the terms that are not among the host's losses: MR's value is a pass over all P parameters.
+_RARELY = 4
 
 
 class Curves:
@@ -30,7 +34,7 @@ class Curves:
         namespace: the script's globals.
         iterations: length of the stage.
         iteration: says the number of the iteration in progress, or of the last one between two.
-        terms: terms that are not among the host's losses, asked for at a log step.
+        terms: terms that are not among the host's losses, asked for at one log step in four.
         stage, stages: 1-based number, and their count.
     """
 
@@ -91,13 +95,15 @@ class Curves:
         if self._mark:
             self._seconds.append(now - self._mark)
         self._noted, self._mark = iteration, now
-        if iteration % self._period and iteration != self.iterations:
+        last = iteration == self.iterations
+        if iteration % self._period and not last:
             return
+        terms = self.terms() if last or iteration % (_RARELY * self._period) == 0 else {}
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
         seconds = sum(self._seconds) / len(self._seconds) if self._seconds else float("nan")
         self._seconds.clear()
         self._add(self._opened.train(
-            iteration, sum(values), {**dict(zip(losses, values)), **self.terms()},
+            iteration, sum(values), {**dict(zip(losses, values)), **terms},
             lr=self._optimizer.param_groups[-1]["lr"], seconds=seconds, memory_mb=round(peak_memory_mb()),
         ))
 
@@ -109,7 +115,8 @@ class Curves:
             self._mark += time.perf_counter() - begin if self._mark else 0
             iteration = self.iteration()
             # A resumed SGB validates before its first step, too (PRE_VAL), which an uninterrupted one does not.
-            if value is not None and iteration != self._validated and iteration % self.cfg.SOLVER.VAL_PERIOD == 0:
+            number = isinstance(value, (int, float))  # SGB's detector script returns none, FGPL two
+            if number and iteration != self._validated and iteration % self.cfg.SOLVER.VAL_PERIOD == 0:
                 if self._file is None:
                     self._open(done=iteration, validates=True)
                 self._validated = iteration
@@ -123,7 +130,7 @@ class Curves:
         if not self.cfg.MODEL.RELATION_ON:
             return "mAP@0.5"
         mean = self.cfg.HML.ENABLED and self.cfg.HML.VAL_METRIC == "mR" and "inference" in self.namespace
-        return "mR@100" if mean else "R@100"
+        return "mR@100" if mean else hook_points.validation_metric()
 
     @property
     def _opened(self) -> CurveFile:

@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ OPTIONAL_NAMES = {
     "amp": "the gradient scaler's state is not saved",
     "reduce_loss_dict": "metrics.jsonl has no losses",
 }
+#: The folder of the bundled benchmark.
+EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 #: A script's own check of the settings, which the bundled scripts have: called before a run's folder is begun.
 OWN_CHECK = "check_settings"
 #: Settings that name a part of the model, and the host's registry of these parts.
@@ -235,6 +238,16 @@ def decodes_one_image(predictor: str, cfg: Mapping[str, Any]) -> bool:
 def asserts_attributes(predictor: str) -> bool:
     """Whether a predictor asserts that ROI_ATTRIBUTE_HEAD.NUM_ATTRIBUTES is the data's, whatever ATTRIBUTE_ON says."""
     return bool(re.search(r"assert .*num_att_cls", initialiser_source(predictor)))
+
+
+def validation_metric() -> str:
+    """What a relation model's validation returns: R@100 in SGB, which forks change; "result" where it is not plain."""
+    module = importlib.import_module("maskrcnn_benchmark.data.datasets.evaluation.vg.vg_eval")
+    if EMBEDDED in Path(module.__file__ or "").resolve().parents:
+        return "R@100"
+    returned = re.search(r"return float\(np\.mean\(result_dict\[mode \+ ['\"](\w+)['\"]\]\[100\]",
+                         inspect.getsource(module))  # fmt: skip
+    return {"_recall": "R@100", "_mean_recall": "mR@100"}.get(returned[1] if returned else "", "result")
 
 
 def dataset_files(cfg, name: str) -> tuple[str, str, str] | None:

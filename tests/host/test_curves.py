@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import linecache
 import re
 import signal
 import sys
@@ -13,6 +15,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark_hml.config import add_hml_config
 from maskrcnn_benchmark_hml.curves import read_curves
 from maskrcnn_benchmark_hml.errors import HMLError
+from maskrcnn_benchmark_hml.host import hook_points
 from maskrcnn_benchmark_hml.host.curves import Curves
 from maskrcnn_benchmark_hml.host.launch import run_script
 
@@ -64,7 +67,8 @@ def test_the_lines_of_two_stages(whole):
             continue
         terms = dict(line["terms"])
         mr = terms.pop("loss_mr", None)
-        assert ("loss_cr" in terms, mr is not None) == (line["stage"] == 2,) * 2
+        assert ("loss_cr" in terms) == (line["stage"] == 2)
+        assert (mr is not None) == (line["stage"] == 2 and line["iteration"] % 4 == 0)
         assert line["loss"] == pytest.approx(sum(terms.values()), rel=1e-5) and "loss_rel" in terms
         assert line["memory_mb"] > 50 and line["lr"] > 0
         assert line["seconds"] is None if line["iteration"] == 1 else 0 < line["seconds"] < 60
@@ -126,7 +130,8 @@ def test_a_finished_run_keeps_its_lines(whole, tiny_vg):
 @pytest.mark.parametrize(("options", "metric"), [
     ([], "R@100"), (["HML.ENABLED", True], "R@100"), (["HML.VAL_METRIC", "mR"], "R@100"),
     (["HML.VAL_METRIC", "mR", "HML.ENABLED", True], "mR@100"), (["MODEL.RELATION_ON", False], "mAP@0.5")])
-def test_the_metric_is_the_one_that_validation_returns(tmp_path, options, metric):
+def test_the_metric_is_the_one_that_validation_returns(tmp_path, monkeypatch, options, metric):
+    monkeypatch.setattr(hook_points, "validation_metric", lambda: "R@100")
     cfg = add_hml_config(CfgNode({"MODEL": {"RELATION_ON": True}, "SOLVER": {"VAL_PERIOD": 2},
                                   "OUTPUT_DIR": str(tmp_path)}))
     cfg.merge_from_list(options)
@@ -138,6 +143,21 @@ def test_the_metric_is_the_one_that_validation_returns(tmp_path, options, metric
     lines = read_curves(tmp_path / "metrics.jsonl")
     assert [line["iteration"] for line in lines] == [0, 2, 4]
     assert [line["validation"] for line in lines] == [{"metric": metric, "value": 0.25}] * 3
+
+
+@pytest.mark.parametrize(("source", "metric"), [
+    ("return float(np.mean(result_dict[mode + '_recall'][100]))", "R@100"),
+    ('return float(np.mean(result_dict[mode + "_mean_recall"][100]))', "mR@100"),
+    ("return float(np.mean(result_dict[mode + cfg.GLOBAL_SETTING.CHOOSE_BEST_MODEL_BY_METRIC][100]))", "result"),
+    ("return hmean(result_dict)", "result")])
+def test_the_metric_of_a_fork_is_read_from_its_source(tmp_path, monkeypatch, source, metric):
+    (tmp_path / "vg_eval.py").write_text(f"def do_vg_evaluation():\n    {source}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "vg_eval", raising=False)
+    load = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", lambda name: load("vg_eval"))
+    assert hook_points.validation_metric() == metric
+    linecache.clearcache()
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

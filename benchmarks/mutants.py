@@ -17,7 +17,8 @@ tests take more than --limit seconds counts as noticed. In the end the tests tha
 
 The results are added to a file of JSON lines, one mutant a line. The same command continues an interrupted check, and
 does not repeat what the file has. It prints one line per mutant, with the change if it is unnoticed, and a table.
-With --again it repeats the unnoticed ones, which is what to do after adding tests.
+With --again it repeats the unnoticed ones, which is what to do after adding tests. Changes that make no difference are
+listed with the reason in mutation/harmless.txt; the tests do not run on them, and the share leaves them out.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from pathlib import Path
 
 from mutation.changes import Mutant, difference, mutants_of
 from mutation.trial import PACKAGE, REPO, Copy, tests_of
+
+HARMLESS = Path(__file__).parent / "mutation" / "harmless.txt"
 
 
 def files_of(place: str) -> list[str]:
@@ -76,15 +79,17 @@ def check(mutants: dict[str, Mutant], results: Path, limit: float, again: bool) 
     done = {r["key"]: r for r in read_results(results) if not (again and unnoticed(r))}
     found: list[dict] = []
     failed: dict[str, list[str]] = defaultdict(list)
+    harmless = read_harmless()
     with tempfile.TemporaryDirectory() as work:
         copy = Copy(Path(work), limit)
         for at, (key, mutant) in enumerate(mutants.items(), 1):
             result = done.get(key)
-            if result is None:
+            if (key_line := added_line(key)) in harmless:
+                result = {**result_of(key, mutant), "outcome": f"harmless: {harmless[key_line]}", "test": ""}
+            elif result is None:
                 outcome, test = copy.try_mutant(mutant, at)
                 failed[tests_of(mutant.file)].append(test)
-                result = {"key": key, "file": mutant.file, "line": mutant.line, "kind": mutant.kind,
-                          "outcome": outcome, "test": test}  # fmt: skip
+                result = {**result_of(key, mutant), "outcome": outcome, "test": test}
                 with results.open("a") as file:
                     file.write(json.dumps(result) + "\n")
             found.append(result)
@@ -95,20 +100,41 @@ def check(mutants: dict[str, Mutant], results: Path, limit: float, again: bool) 
     return found
 
 
+def result_of(key: str, mutant: Mutant) -> dict:
+    return {"key": key, "file": mutant.file, "line": mutant.line, "kind": mutant.kind}
+
+
+def added_line(key: str) -> tuple[str, str]:
+    """(file, the changed line, or the first of several) of a mutant's key."""
+    file, *lines = key.splitlines()
+    return file, next((line[1:].strip() for line in lines if line.startswith("+")), "")
+
+
+def read_harmless() -> dict[tuple[str, str], str]:
+    """The reasons why some changes make no difference, by their file and line."""
+    lines = [line.split("\t") for line in HARMLESS.read_text().splitlines() if not line.startswith("#")]
+    return {(f"{PACKAGE}/{file}", changed): reason for file, changed, reason in lines}
+
+
 def unnoticed(result: dict) -> bool:
     return result["outcome"] in ("passed", "no test calls it")
 
 
+def is_harmless(result: dict) -> bool:
+    return result["outcome"].startswith("harmless")
+
+
 def show(result: dict, at: int, number: int) -> None:
     place = f"{result['file']}:{result['line']}"
-    noticed = "UNNOTICED" if unnoticed(result) else "noticed  "
+    noticed = "UNNOTICED" if unnoticed(result) else "-        " if is_harmless(result) else "noticed  "
     print(f"[{at}/{number}] {noticed} {place} {result['kind']} ({result['outcome']}) {result['test']}", flush=True)
     if unnoticed(result):
         print("\n".join(result["key"].splitlines()[1:-1]), flush=True)
 
 
 def summary(found: list[dict]) -> None:
-    """Noticed mutants by folder, then one line of JSON."""
+    """Noticed mutants by folder, then one line of JSON; both without the harmless ones."""
+    all_of_them, found = found, [result for result in found if not is_harmless(result)]
     by_folder: dict[str, list[bool]] = {}
     for result in found:
         by_folder.setdefault(Path(result["file"]).parts[1], []).append(not unnoticed(result))
@@ -116,7 +142,8 @@ def summary(found: list[dict]) -> None:
     for folder, noticed in sorted(by_folder.items()):
         print(f"{folder:20} {sum(noticed):7} {len(noticed):3}")
     noticed = sum(map(sum, by_folder.values()))
-    print(json.dumps({"mutants": len(found), "noticed": noticed, "share": round(noticed / max(len(found), 1), 3)}))
+    numbers = {"mutants": len(found), "harmless": len(all_of_them) - len(found), "noticed": noticed}
+    print(json.dumps({**numbers, "share": round(noticed / max(len(found), 1), 3)}))
 
 
 def main() -> int:

@@ -9,138 +9,35 @@ folder should fail on it. A mutant on which they pass is unnoticed: no test chec
 
 FOLDER is a folder of the package, such as method or training. Its tests are those in tests/FOLDER; a single file of the
 package, such as config.py, has tests/test_config.py. All places of the given folders have equal chances to be drawn;
-the same code, folders and seed give the same mutants. Each runs `pytest -x -m "not slow"` for at most --limit seconds,
-and one that does not end counts as noticed. First the tests run once without a change, and must pass.
+the same code, folders and seed give the same mutants, and a change of the code replaces only the mutants of the lines
+that it touches. First the tests run without a change (`pytest -m "not slow"`) and must pass; this shows which tests
+call which functions, and how long each takes. A mutant is then given the tests that call the changed function or start
+processes, the fastest first, up to the first that fails; for code outside functions these are all tests. A mutant whose
+tests take more than --limit seconds counts as noticed. In the end the tests that failed run once more without a change.
 
 The results are added to a file of JSON lines, one mutant a line. The same command continues an interrupted check, and
 does not repeat what the file has. It prints one line per mutant, with the change if it is unnoticed, and a table.
+With --again it repeats the unnoticed ones, which is what to do after adding tests. Changes that make no difference are
+listed with the reason in mutation/harmless.txt; the tests do not run on them, and the share leaves them out.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
-import difflib
+import hashlib
+import importlib
 import json
-import os
-import random
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[1]
-PACKAGE = "maskrcnn_benchmark_hml"
-COMPARISONS = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult}
+from mutation.changes import Mutant, difference, mutants_of
+from mutation.trial import PACKAGE, REPO, Copy, tests_of
 
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change: ``new`` takes the place of the source between two positions of a file (bytes from its start)."""
-
-    file: str
-    line: int
-    kind: str
-    start: int
-    end: int
-    new: str
-
-    @property
-    def key(self) -> list:
-        return [self.file, self.start, self.end, self.new]
-
-
-def changed(node: ast.AST, inside_annotation: set[int]) -> Iterator[tuple[str, ast.AST, str]]:
-    """(kind, the node to replace, its new source) of every change of one node."""
-    if id(node) in inside_annotation:
-        return
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
-        other = ast.Compare(node.left, [COMPARISONS[type(node.ops[0])](), *node.ops[1:]], node.comparators)
-        yield "comparison", node, f"({ast.unparse(other)})"
-    elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS and not _is_text(node):
-        yield "operator", node, f"({ast.unparse(ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right))})"
-    elif isinstance(node, ast.BoolOp):
-        other = ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
-        yield "and/or", node, f"({ast.unparse(other)})"
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield "not dropped", node, f"({ast.unparse(node.operand)})"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield "truth value", node, repr(not node.value)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        yield "number", node, f"({node.value + 1!r})"
-    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
-        yield "return value", node, "return None"
-    elif isinstance(node, ast.Call) and len(node.args) >= 2 and not _starred(node.args[:2]):
-        first, second, *rest = node.args
-        yield "argument order", node, ast.unparse(ast.Call(node.func, [second, first, *rest], node.keywords))
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        yield "statement", node, "pass"
-
-
-def _is_text(node: ast.BinOp) -> bool:
-    return any(isinstance(n, ast.JoinedStr) or isinstance(getattr(n, "value", None), str) for n in ast.walk(node))
-
-
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _starred(nodes: list[ast.expr]) -> bool:
-    return any(isinstance(node, ast.Starred) for node in nodes)
-
-
-def skipped_nodes(tree: ast.AST) -> set[int]:
-    """Nodes that do nothing when the code runs: annotations, log lines, messages, the parts of f-strings."""
-    parts: list[ast.AST] = []
-    for node in ast.walk(tree):
-        parts += [getattr(node, "annotation", None), getattr(node, "returns", None)]
-        if isinstance(node, (ast.Raise, ast.JoinedStr)):
-            parts.append(node)
-        elif isinstance(node, ast.Expr) and ast.unparse(node).startswith(("_log.", "logger.", "print(")):
-            parts.append(node)
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            parts.append(node)
-    return {id(inner) for part in parts if part is not None for inner in ast.walk(part)}
-
-
-def mutants_of(file: str, text: str) -> list[Mutant]:
-    """All mutants of one file's source that differ from it and compile."""
-    tree = ast.parse(text)
-    starts = [0]
-    for line in text.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    skipped = skipped_nodes(tree)
-    found = []
-    for node in ast.walk(tree):
-        for kind, place, new in changed(node, skipped):
-            start = starts[place.lineno - 1] + place.col_offset
-            end = starts[place.end_lineno - 1] + place.end_col_offset
-            mutant = Mutant(file, place.lineno, kind, start, end, new)
-            with contextlib.suppress(SyntaxError):
-                if ast.dump(ast.parse(apply(mutant, text))) != ast.dump(tree):
-                    found.append(mutant)
-    return found
-
-
-def apply(mutant: Mutant, text: str) -> str:
-    """The source with the change."""
-    source = text.encode()
-    return (source[: mutant.start] + mutant.new.encode() + source[mutant.end :]).decode()
-
-
-def difference(mutant: Mutant, text: str) -> str:
-    """The change as a unified diff without context."""
-    lines = difflib.unified_diff(text.splitlines(), apply(mutant, text).splitlines(), lineterm="", n=0)
-    return "\n".join(list(lines)[2:])
+HARMLESS = Path(__file__).parent / "mutation" / "harmless.txt"
 
 
 def files_of(place: str) -> list[str]:
@@ -152,44 +49,20 @@ def files_of(place: str) -> list[str]:
     return [path.relative_to(REPO).as_posix() for path in paths]
 
 
-def tests_of(file: str) -> str:
-    """The tests of a file of the package: the folder of its folder, or the test file of a file."""
-    first = Path(file).parts[1]
-    tests = f"tests/test_{first}" if first.endswith(".py") else f"tests/{first}"
-    if not (REPO / tests).exists():
-        sys.exit(f"{tests} does not exist, so nothing tests {file}")
-    return tests
+def draw(places: list[str], number: int, seed: int) -> dict[str, Mutant]:
+    """``number`` mutants by their keys, in the order in which they are tried; a smaller number is the beginning of it.
 
-
-def draw(places: list[str], number: int, seed: int) -> list[Mutant]:
-    """``number`` different mutants, in the order in which they are tried; a smaller number is the beginning of it."""
-    pool = [m for place in places for file in files_of(place) for m in mutants_of(file, (REPO / file).read_text())]
-    random.Random(seed).shuffle(pool)
-    return pool[:number]
-
-
-def copy_repository(target: Path) -> None:
-    """The repository's files, without what is made of them."""
-    left_out = shutil.ignore_patterns(".git", ".venv", "__pycache__", "outputs", "output", "build", "dist", ".*_cache")
-    shutil.copytree(REPO, target, ignore=left_out)
-
-
-def run_tests(folder: Path, tests: str, limit: float) -> str:
-    """``passed``, ``failed`` or ``time limit``; the tests and all processes that they started have then ended."""
-    variables = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    words = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", tests]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *words], cwd=folder, env=variables, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        return "passed" if process.wait(limit) == 0 else "failed"
-    except subprocess.TimeoutExpired:
-        return "time limit"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    The order is that of a hash of the seed, the file, the changed lines, and how often these occurred before.
+    """
+    pool, seen = {}, Counter()
+    for file in [file for place in places for file in files_of(place)]:
+        text = (REPO / file).read_text()
+        for mutant in mutants_of(file, text):
+            change = f"{file}\n{difference(mutant, text)}"
+            seen[change] += 1
+            pool[f"{change}\n{seen[change]}"] = mutant
+    order = sorted(pool, key=lambda key: hashlib.sha256(f"{seed}\n{key}".encode()).digest())
+    return {key: pool[key] for key in order[:number]}
 
 
 def read_results(path: Path) -> list[dict]:
@@ -201,53 +74,76 @@ def read_results(path: Path) -> list[dict]:
     return found
 
 
-def check(mutants: list[Mutant], results: Path, limit: float) -> list[dict]:
+def check(mutants: dict[str, Mutant], results: Path, limit: float, again: bool) -> list[dict]:
     """Run the tests on every mutant that the file of results lacks; all results, in the order of the mutants."""
-    done = {(*r["key"], r["source"]): r for r in read_results(results)}
+    done = {r["key"]: r for r in read_results(results) if not (again and unnoticed(r))}
     found: list[dict] = []
+    failed: dict[str, list[str]] = defaultdict(list)
+    harmless = read_harmless()
     with tempfile.TemporaryDirectory() as work:
-        folder = Path(work) / "copy"
-        copy_repository(folder)
-        sound: set[str] = set()
-        for at, mutant in enumerate(mutants, 1):
-            text, tests = (REPO / mutant.file).read_text(), tests_of(mutant.file)
-            change = difference(mutant, text)
-            result = done.get((*mutant.key, change))
-            if result is None:
-                if tests not in sound and (outcome := run_tests(folder, tests, 10 * limit)) != "passed":
-                    sys.exit(f"the tests in {tests} do not pass without a change ({outcome}); correct them first")
-                sound.add(tests)
-                (folder / mutant.file).write_text(apply(mutant, text))
-                outcome = run_tests(folder, tests, limit)
-                (folder / mutant.file).write_text(text)
-                result = {"key": mutant.key, "source": change, "file": mutant.file, "line": mutant.line,
-                          "kind": mutant.kind, "outcome": outcome}  # fmt: skip
+        copy = Copy(Path(work), limit)
+        for at, (key, mutant) in enumerate(mutants.items(), 1):
+            result = done.get(key)
+            if (key_line := added_line(key)) in harmless:
+                result = {**result_of(key, mutant), "outcome": f"harmless: {harmless[key_line]}", "test": ""}
+            elif result is None:
+                outcome, test = copy.try_mutant(mutant, at)
+                failed[tests_of(mutant.file)].append(test)
+                result = {**result_of(key, mutant), "outcome": outcome, "test": test}
                 with results.open("a") as file:
                     file.write(json.dumps(result) + "\n")
             found.append(result)
             show(result, at, len(mutants))
+        for tests in failed.values():
+            if any(tests) and copy.run(sorted({test for test in tests if test}))[0] != "passed":
+                sys.exit("some of the tests that failed also fail without a change if they are run alone")
     return found
 
 
+def result_of(key: str, mutant: Mutant) -> dict:
+    return {"key": key, "file": mutant.file, "line": mutant.line, "kind": mutant.kind}
+
+
+def added_line(key: str) -> tuple[str, str]:
+    """(file, the changed line, or the first of several) of a mutant's key."""
+    file, *lines = key.splitlines()
+    return file, next((line[1:].strip() for line in lines if line.startswith("+")), "")
+
+
+def read_harmless() -> dict[tuple[str, str], str]:
+    """The reasons why some changes make no difference, by their file and line."""
+    lines = [line.split("\t") for line in HARMLESS.read_text().splitlines() if not line.startswith("#")]
+    return {(f"{PACKAGE}/{file}", changed): reason for file, changed, reason in lines}
+
+
+def unnoticed(result: dict) -> bool:
+    return result["outcome"] in ("passed", "no test calls it")
+
+
+def is_harmless(result: dict) -> bool:
+    return result["outcome"].startswith("harmless")
+
+
 def show(result: dict, at: int, number: int) -> None:
-    noticed = result["outcome"] != "passed"
     place = f"{result['file']}:{result['line']}"
-    print(f"[{at}/{number}] {'noticed  ' if noticed else 'UNNOTICED'} {place} {result['kind']} ({result['outcome']})",
-          flush=True)  # fmt: skip
-    if not noticed:
-        print(result["source"], flush=True)
+    noticed = "UNNOTICED" if unnoticed(result) else "-        " if is_harmless(result) else "noticed  "
+    print(f"[{at}/{number}] {noticed} {place} {result['kind']} ({result['outcome']}) {result['test']}", flush=True)
+    if unnoticed(result):
+        print("\n".join(result["key"].splitlines()[1:-1]), flush=True)
 
 
 def summary(found: list[dict]) -> None:
-    """Noticed mutants by folder, then one line of JSON."""
+    """Noticed mutants by folder, then one line of JSON; both without the harmless ones."""
+    all_of_them, found = found, [result for result in found if not is_harmless(result)]
     by_folder: dict[str, list[bool]] = {}
     for result in found:
-        by_folder.setdefault(Path(result["file"]).parts[1], []).append(result["outcome"] != "passed")
+        by_folder.setdefault(Path(result["file"]).parts[1], []).append(not unnoticed(result))
     print(f"\n{'folder':20} noticed  of")
     for folder, noticed in sorted(by_folder.items()):
         print(f"{folder:20} {sum(noticed):7} {len(noticed):3}")
     noticed = sum(map(sum, by_folder.values()))
-    print(json.dumps({"mutants": len(found), "noticed": noticed, "share": round(noticed / max(len(found), 1), 3)}))
+    numbers = {"mutants": len(found), "harmless": len(all_of_them) - len(found), "noticed": noticed}
+    print(json.dumps({**numbers, "share": round(noticed / max(len(found), 1), 3)}))
 
 
 def main() -> int:
@@ -258,9 +154,14 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=300, help="seconds for the tests of one mutant (default: 300)")
     parser.add_argument("--results", type=Path, default=Path("outputs/mutants.jsonl"), metavar="FILE",
                         help="file of finished mutants (default: outputs/mutants.jsonl)")  # fmt: skip
+    parser.add_argument("--again", action="store_true", help="repeat the unnoticed mutants of the file of results")
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    summary(check(draw(options.folders, options.number, options.seed), options.results, options.limit))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the tests in progress end too
+    mutants = draw(options.folders, options.number, options.seed)
+    for module in ("numpy", "torch", "h5py", "PIL.Image", "yacs.config"):  # once, and not by the tests of each mutant
+        importlib.import_module(module)
+    summary(check(mutants, options.results, options.limit, options.again))
     return 0
 
 

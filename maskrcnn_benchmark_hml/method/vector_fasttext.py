@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import HMLError
-from .vector_table import not_empty
+from .vector_table import Rows, stacked
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield content
 
 
-def read_fasttext(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+def read_fasttext(path: Path, words: frozenset[str] | None) -> Rows:
     """A fastText model: a word's vector is the mean of its own row and of its character n-grams' rows.
 
     A wanted word that the model does not know has the mean of its n-grams, as fastText gives it.
@@ -31,7 +31,7 @@ def read_fasttext(path: Path, words: frozenset[str] | None) -> tuple[dict[str, i
     with _mapped(path) as content:
         if len(content) < 14 * 4 + 8 + 28:
             raise cut
-        version, dim, *arguments = struct.unpack_from("<14i", content)[1:]
+        version, _, *arguments = struct.unpack_from("<14i", content)[1:]
         bucket, low, high = arguments[7:10]
         at = 14 * 4 + 8
         size, known, labels, _, pruned = struct.unpack_from("<3i2q", content, at)
@@ -57,12 +57,10 @@ def read_fasttext(path: Path, words: frozenset[str] | None) -> tuple[dict[str, i
     if path.stat().st_size < at + 4 * rows * width:
         raise cut
     table = np.memmap(path, "<f4", "r", at, (rows, width))
-    index: dict[str, int] = {}
-    vectors: list[np.ndarray] = []
+    vectors: dict[str, np.ndarray] = {}
     for word in vocabulary if words is None else sorted(words):
         grams = [known + gram for gram in ft_ngram_hashes(word, low, high, bucket)] if high > 0 and bucket > 0 else []
         of_word = [vocabulary[word], *grams] if word in vocabulary else grams
         if of_word:
-            index[word] = len(vectors)
-            vectors.append(table[of_word].astype(np.float32).mean(0))
-    return not_empty(index, np.stack(vectors) if vectors else np.empty((0, dim), np.float32), path, words)
+            vectors[word] = table[of_word].astype(np.float32).mean(0)
+    return stacked(vectors, path, words)

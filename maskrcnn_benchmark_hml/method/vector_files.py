@@ -20,7 +20,7 @@ from ..errors import HMLError
 from ..files import describe_format, formats, load_torch, why_unreadable
 from .vector_fasttext import read_fasttext
 from .vector_pickle import read_pickle
-from .vector_table import not_empty, pick
+from .vector_table import Rows, pick, stacked
 
 WANTED = "a file of word vectors"
 KNOWN = (
@@ -86,12 +86,12 @@ def vectors_name(file_name: str) -> str:
 # ---- text, and word2vec's binary format ----
 
 
-def _from_stream(raw: IO[bytes], path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+def _from_stream(raw: IO[bytes], path: Path, words: frozenset[str] | None) -> Rows:
     with io.BufferedReader(raw, 1 << 20) as file:  # type: ignore[type-var]
         return _rows(file, path, words)
 
 
-def _rows(file: Any, path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+def _rows(file: Any, path: Path, words: frozenset[str] | None) -> Rows:
     first = file.readline(1 << 20).removeprefix(b"\xef\xbb\xbf")
     if first.startswith(b"\xba\x16\x4f\x2f"):
         raise HMLError(f"{path} contains a packed fastText model; unpack it and give the unpacked file")
@@ -202,23 +202,19 @@ def _word_end(buffer: bytes, at: int, width: int, lines: bool) -> int:
     return first if end < 0 or min(word) < 32 or "\ufffd" in word.decode("utf-8", errors="replace") else end
 
 
-def _table(
-    rows: Iterator[tuple[str, np.ndarray]], path: Path, words: frozenset[str] | None
-) -> tuple[dict[str, int], np.ndarray]:
+def _table(rows: Iterator[tuple[str, np.ndarray]], path: Path, words: frozenset[str] | None) -> Rows:
     """The first row of every word, as one matrix."""
-    index: dict[str, int] = {}
-    kept: list[np.ndarray] = []
+    kept: dict[str, np.ndarray] = {}
     for word, row in rows:
-        if word not in index and (words is None or word in words):
-            index[word] = len(kept)
-            kept.append(row)
-    return not_empty(index, np.stack(kept) if kept else np.empty((0, 0), np.float32), path, words)
+        if words is None or word in words:
+            kept.setdefault(word, row)
+    return stacked(kept, path, words)
 
 
 # ---- other containers ----
 
 
-def _from_torch(path: Path, kind: str, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+def _from_torch(path: Path, kind: str, words: frozenset[str] | None) -> Rows:
     """(dict word -> row, tensor, dim) of the benchmarks, or torchtext's (words, dict word -> row, tensor, dim)."""
     try:
         content = load_torch(path, mmap=kind == formats.TORCH)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import HMLError
 from ..files import load_pickle, why_unreadable
-from .vector_table import pick
+from .vector_table import Rows, pick, stacked
 
 
 class _Plain:
@@ -27,7 +27,7 @@ def _stand_in(module: str, name: str) -> type | None:
     return _Plain if module.startswith("gensim.models.") or (module, name) == ("builtins", "object") else None
 
 
-def read_pickle(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int], np.ndarray]:
+def read_pickle(path: Path, words: frozenset[str] | None) -> Rows:
     """Words and vectors of gensim's ``KeyedVectors.save``, or of a pickled dict word -> vector.
 
     gensim puts a large table into ``<path>.vectors.npy`` beside the file; only the wanted rows of it are read.
@@ -47,12 +47,11 @@ def read_pickle(path: Path, words: frozenset[str] | None) -> tuple[dict[str, int
         lengths = {len(row) for row in chosen.values()}
         if len(lengths) > 1:
             raise HMLError(f"{path} holds vectors of different lengths ({sorted(lengths)}); save those of one length")
-        table = np.stack(list(chosen.values())) if chosen else np.empty((0, 0), np.float32)
-        return pick({word: i for i, word in enumerate(chosen)}, table, path, words)
+        return stacked(chosen, path, words)
     state = getattr(content, "__dict__", {})
     index = state.get("key_to_index")
     if index is None and isinstance(state.get("vocab"), dict):  # gensim before 4
-        index = {word: getattr(entry, "index", -1) for word, entry in state["vocab"].items()}
+        index = {word: getattr(entry, "index", None) for word, entry in state["vocab"].items()}
     if not isinstance(index, dict):
         raise HMLError(_convert(path, "is a pickle, but not of gensim's KeyedVectors"))
     return pick(index, _matrix(path, state), path, words)

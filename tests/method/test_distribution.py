@@ -44,3 +44,11 @@ def test_no_importance_at_all_is_zeros():
     assert facts["parameters"] == 6 and not any(facts["omega"].values())
     zeros = ("important", "omega_mean", "largest_share", "largest_thousandth_share", "hold_half")
     assert not any(facts[key] for key in zeros)
+
+
+@pytest.mark.parametrize(("count", "largest"), [(999, 1), (1000, 1), (1001, 2), (2000, 2), (2001, 3)])
+def test_a_thousandth_is_rounded_up(count, largest):
+    facts = omega_distribution([torch.ones(count)])
+    assert facts["largest_thousandth_share"] == pytest.approx(largest / count, rel=1e-9)
+    assert facts["hold_half"] == -(-count // 2) and facts["largest_share"] == pytest.approx(1 / count, rel=1e-9)
+    assert facts["omega_mean"] == pytest.approx(0.5) and set(facts["omega"].values()) == {0.5}

@@ -16,7 +16,7 @@ import torch
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method import vector_cache, vector_files, vector_pickle
 from maskrcnn_benchmark_hml.method.vector_cache import read_once_per_machine
-from maskrcnn_benchmark_hml.method.vector_table import not_empty, pick
+from maskrcnn_benchmark_hml.method.vector_table import check_not_empty, pick
 from maskrcnn_benchmark_hml.method.vectors import load_vectors
 
 BLANK_INSIDE = np.frombuffer(b"    \n\n\n\n \n \n", "<f4")  # a vector whose bytes are blanks and line ends
@@ -258,10 +258,10 @@ def test_no_more_than_ten_words_are_listed(tmp_path):
         words = frozenset(f"w{10 + i}" for i in range(number))
         with pytest.raises(HMLError, match=f"none of the {number} words asked for \\(w10.*{end}; use" if number > 1
                            else f"none of the 1 words asked for \\({end}; use"):  # fmt: skip
-            not_empty({}, np.empty((0, 0)), tmp_path, words)
+            check_not_empty([], tmp_path, words)
     for words in (None, frozenset()):
         with pytest.raises(HMLError, match="holds no vector"):
-            not_empty({}, np.empty((0, 0)), tmp_path, words)
+            check_not_empty([], tmp_path, words)
 
 
 # ---- what is kept for other processes ----

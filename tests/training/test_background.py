@@ -60,6 +60,16 @@ def test_it_stays_after_the_window(monkeypatch, caplog):
     assert "n_0 = 100 background pairs per epoch, 2.0 per image" in caplog.text
 
 
+def test_it_says_when_the_value_may_have_changed(monkeypatch):
+    monkeypatch.setattr(background, "WINDOW", 2)
+    count = background.BackgroundCount()
+    assert count.observe(FIRST) is False and count.value is None and count.steps == 0  # not measured
+    count.begin(50, 4)
+    assert count.value is None
+    assert [count.observe(labels) for labels in (FIRST, SECOND, FIRST)] == [True, True, False]
+    assert count.value == 50 * 16 / 8 and count.state_dict() == {"pairs": 16, "steps": 2}
+
+
 def test_all_processes_together(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda pairs: pairs.add_(10))  # the other process has 10

@@ -22,6 +22,7 @@ NO_BOX = "they have neither a bbox of four numbers nor a segmentation"
 NO_IMAGE = "their image_id is no image of the file"
 NO_END = "their subject or object is no annotation of their image"
 TWO_IMAGES = "they join annotations of two images"
+_PLAIN, _NUMBERS = {int}, {int, float}
 CROWD = "objects marked as a crowd (iscrowd), which stay"
 
 
@@ -84,27 +85,43 @@ def _side(value: Any, what: str) -> int:
 
 
 def _read_annotations(path: Path, file: CocoFile, codes: IdCodes, tally: Tally) -> None:
-    ids, image, category, boxes = array("q"), array("q"), array("q"), array("d")
+    numbers, boxes = array("q"), array("d")
     for i, entry in enumerate(stream.items(path, "annotations", f"annotations of {file.name}")):
-        if not isinstance(entry, dict):
-            raise HMLError(f"entry {i} of 'annotations' in {path} is {entry!r}; it must be an object")
-        for column, key in ((ids, "id"), (image, "image_id"), (category, "category_id")):
-            value = entry.get(key)
-            column.append(codes.none() if value is None else codes.code(value, f"'{key}' of annotation {i} in {path}"))
+        numbers.extend(_codes(entry, ("id", "image_id", "category_id"), codes, f"entry {i} of 'annotations' in {path}"))
         boxes.extend(_box(entry))
-        tally.note(CROWD, int(entry.get("iscrowd") == 1), f"annotation {entry.get('id')} of {file.name}")
+        if entry.get("iscrowd"):
+            tally.note(CROWD, example=f"annotation {entry.get('id')} of {file.name}")
         if entry.get("attribute_ids"):
             file.attributes[i] = tuple(codes.code(a, f"an attribute of annotation {i}") for a in entry["attribute_ids"])
-    file.ids, file.image, file.category = (np.array(column, dtype=np.int64) for column in (ids, image, category))
+    file.ids, file.image, file.category = np.array(numbers, dtype=np.int64).reshape(-1, 3).T.copy()
     file.boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    tally.find("objects", len(ids))
+    file.boxes[:, 2:] += file.boxes[:, :2]
+    tally.find("objects", len(file.ids))
 
 
-def _box(entry: dict) -> tuple[float, float, float, float]:
+def _codes(entry: Any, keys: tuple[str, ...], codes: IdCodes, what: str) -> Iterable[int]:
+    """The ids at some keys; a million entries are read, so that plain numbers take the short way."""
+    try:
+        values = tuple(map(entry.__getitem__, keys))
+    except (KeyError, TypeError, AttributeError):
+        if not isinstance(entry, dict):
+            raise HMLError(f"{what} is {entry!r}; it must be an object") from None
+        values = tuple(map(entry.get, keys))
+    if set(map(type, values)) == _PLAIN and min(values) >= 0:
+        return values
+    return [codes.none() if value is None else codes.code(value, f"{what}, {key!r}")
+            for key, value in zip(keys, values)]  # fmt: skip
+
+
+def _box(entry: dict) -> Iterable[float]:
+    """x, y, width, height; NaN without a box."""
     box = entry.get("bbox")
-    if isinstance(box, list) and len(box) == 4 and all(type(c) in (int, float) and math.isfinite(c) for c in box):
-        return box[0], box[1], box[0] + box[2], box[1] + box[3]
-    return (box is None and mask_box(entry.get("segmentation"))) or (math.nan,) * 4
+    if type(box) is list and len(box) == 4 and _NUMBERS.issuperset(map(type, box)):
+        return box
+    corners = mask_box(entry.get("segmentation")) if box is None else None
+    if corners is None:
+        return (math.nan,) * 4
+    return (*corners[:2], corners[2] - corners[0], corners[3] - corners[1])
 
 
 def read_relations(path: Path, file: CocoFile, codes: IdCodes, tally: Tally) -> None:
@@ -112,11 +129,7 @@ def read_relations(path: Path, file: CocoFile, codes: IdCodes, tally: Tally) -> 
     rows = array("q")
     keys = ("image_id", "subject_id", "object_id", "predicate_id")
     for i, entry in enumerate(stream.items(path, "rel_annotations", f"relations of {file.name}")):
-        if not isinstance(entry, dict):
-            raise HMLError(f"entry {i} of 'rel_annotations' in {path} is {entry!r}; it must be an object")
-        for key in keys:
-            value = entry.get(key)
-            rows.append(codes.none() if value is None else codes.code(value, f"'{key}' of relation {i} in {path}"))
+        rows.extend(_codes(entry, keys, codes, f"entry {i} of 'rel_annotations' in {path}"))
     file.relations = np.array(rows, dtype=np.int64).reshape(-1, 4)
     tally.find("relations", len(file.relations))
     _tie_by_id(file, path, tally)
@@ -192,26 +205,24 @@ def _by_image(file: CocoFile) -> tuple[np.ndarray, np.ndarray]:
 
 
 class ByImage:
-    """The annotations and relations of a file, image by image."""
+    """The annotations and relations of a file in the order of its images.
+
+    Attributes:
+        rows: (n,) the annotations. start: (images + 1,) where those of each image begin among them.
+        relations: (r, 3) subject and object as positions in their image, and predicate.
+        rel_start: (images + 1,) where those of each image begin.
+    """
 
     def __init__(self, file: CocoFile, tally: Tally) -> None:
         """Sort them; what is tied to no image of the file is counted as dropped."""
-        self._order, self._start = _by_image(file)
-        tally.drop("objects", NO_IMAGE, len(file.ids) - len(self._order), file.name)
-        self._place = np.full(len(file.ids), -1, dtype=np.int64)
-        self._place[self._order] = np.arange(len(self._order))
+        self.rows, self.start = _by_image(file)
+        tally.drop("objects", NO_IMAGE, len(file.ids) - len(self.rows), file.name)
         homeless = file.relations[:, 0] < 0
         tally.drop("relations", NO_IMAGE, int(homeless.sum()), file.name)
         relations = file.relations[~homeless]
-        self._relations = relations[np.argsort(relations[:, 0], kind="stable")]
-        self._rel_start = np.searchsorted(self._relations[:, 0], np.arange(len(file.image_ids) + 1))
-
-    def related(self) -> np.ndarray:
-        """(images,) bool, whether an image has a relation."""
-        return np.diff(self._rel_start) > 0
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of image i's annotations, and (r, 3) its relations: subject and object by position, predicate."""
-        own = self._relations[self._rel_start[i] : self._rel_start[i + 1]]
-        rows = self._order[self._start[i] : self._start[i + 1]]
-        return rows, np.column_stack([self._place[own[:, 1:3]] - self._start[i], own[:, 3]])
+        relations = relations[np.argsort(relations[:, 0], kind="stable")]
+        place = np.full(len(file.ids), -1, dtype=np.int64)
+        place[self.rows] = np.arange(len(self.rows))
+        place = place[relations[:, 1:3]] - self.start[relations[:, 0]][:, None]
+        self.relations = np.column_stack([place, relations[:, 3]])
+        self.rel_start = np.searchsorted(relations[:, 0], np.arange(len(file.image_ids) + 1))

@@ -239,7 +239,7 @@ def test_one_file_is_split(tmp_path):
     (lambda c: c["images"][0].update(width=50, height=100), "is 100x50, .*says 50x100, the same with width and height"),
     (lambda c: c["images"][0].update(file_name="other.jpg"), "the picture other.jpg of image 1 is not in"),
     (lambda c: c["images"].clear(), "has no list 'images'"),
-    (lambda c: c["annotations"][0].update(id=[1]), r"'id' of annotation 0 in .* has the id \[1\]"),
+    (lambda c: c["annotations"][0].update(id=[1]), r"entry 0 of 'annotations' in .*, 'id' has the id \[1\]"),
     (lambda c: c["annotations"].append(7), "entry 2 of 'annotations' in .* is 7"),
     (lambda c: c["rel_annotations"].append("x"), "entry 1 of 'rel_annotations' in .* is 'x'"),
     (lambda c: c.pop("rel_categories"), "has no 'rel_categories'"),

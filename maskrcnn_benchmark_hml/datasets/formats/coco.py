@@ -15,7 +15,7 @@ from ...errors import HMLError
 from ..layout import TEST, TRAIN, VALIDATION, Vocabulary
 from ..pictures import ENDINGS
 from . import stream
-from .coco_file import NO_BOX, ByImage, CocoFile, read_coco, read_positions, read_relations
+from .coco_file import NAME_LISTS, NO_BOX, ByImage, CocoFile, read_coco, read_positions, tie_by_id
 from .coco_names import NameList, Names
 from .ids import IdCodes, rows_of
 from .source import Source, SourceImage, split_by_share, write_source
@@ -109,19 +109,19 @@ def _has_pictures(folder: Path) -> bool:
 
 def _read(layout: _Layout, tally: Tally, test: float) -> Source:
     """The whole source; annotations are held as arrays."""
-    codes, objects = IdCodes(), NameList("categories", 1)
-    predicates = NameList("rel_categories", 0 if layout.relations else 1)
-    attributes = NameList("attribute_categories", 1)
+    codes, objects = IdCodes(), NameList(NAME_LISTS[0], 1)
+    predicates = NameList(NAME_LISTS[1], 0 if layout.relations else 1)
+    attributes = NameList(NAME_LISTS[2], 1)
     files = []
     for split, path in sorted(layout.files.items()):
         file = read_coco(path, split, codes, tally)
         if layout.relations:
             read_positions(stream.members(layout.relations, path.stem), layout.relations, file, codes, tally)
         else:
-            read_relations(path, file, codes, tally)
-        further = (attributes,) if file.attributes or ROW in file.images[0] else ()  # each is one more look at the file
-        for names in (objects, *(() if layout.relations else (predicates,)), *further):
-            names.add(stream.value(path, names.kind), path, codes)
+            tie_by_id(file, path, tally)
+            predicates.add(file.names.get(predicates.kind), path, codes)
+        for names in (objects, attributes):
+            names.add(file.names.get(names.kind), path, codes)
         files.append(file)
     if layout.relations:
         predicates.add(stream.value(layout.relations, predicates.kind), layout.relations, codes)

@@ -87,6 +87,39 @@ links. Converting OUT back gives the same annotations. Prints what the format or
         source=("DIR", "the dataset folder"),
         makes_dataset=False,
     ),
+    "convert-label-studio": Format(
+        line="convert Label Studio's JSON export (rectangles and relations)",
+        text="""\
+Converts pictures that were annotated with Label Studio: rectangles with classes, and relations with labels. EXPORT is
+the project's export as JSON; other exports hold no relations. Turned rectangles and polygons become the box around
+them, choices of a region become attributes. Prints how the arrows were read, and what was left out, with the reason.
+docs/own-data.md shows the way from pictures to a trained model.
+""",
+        example="hml data convert-label-studio export.json datasets/mine --photos pictures",
+        call="formats.label_studio:convert_label_studio",
+        source=("EXPORT", "the exported JSON file"),
+        options=(
+            Option(
+                "--photos",
+                {"type": Path, "metavar": "DIR", "required": True, "help": "the pictures; subfolders are searched"},
+            ),
+            SKIP_MISSING,
+            Option(
+                "--test",
+                {
+                    "type": float,
+                    "default": 0.2,
+                    "metavar": "SHARE",
+                    "help": "share of the images for testing, drawn at random (default: %(default)s)",
+                },
+            ),
+            Option("--annotator", {"metavar": "WHO", "help": "use annotations of this person only: id or e-mail"}),
+            Option(
+                "--image-key",
+                {"metavar": "KEY", "help": "key of a task's data that names the picture, if several could"},
+            ),
+        ),
+    ),
     "convert-vrd": Format(
         line="convert the annotations of Visual Relationship Detection",
         text="""\

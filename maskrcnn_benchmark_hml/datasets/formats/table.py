@@ -87,6 +87,25 @@ links. Converting OUT back gives the same annotations. Prints what the format or
         source=("DIR", "the dataset folder"),
         makes_dataset=False,
     ),
+    "convert-psg": Format(
+        line="convert PSG's JSON, segments as boxes",
+        text="""\
+Converts psg.json (panoptic scene graphs on COCO pictures) or another file of its form. Every segment, thing or stuff,
+becomes an object with the box that the file gives. Validation: the first 1,000 training images with relations (a tenth
+of a set with less than 10,000). Images without relations stay.
+""",
+        example="hml data convert-psg psg.json datasets/psg --photos coco",
+        call="formats.psg:convert_psg",
+        source=("SRC", "the JSON file"),
+        options=(
+            PHOTOS,
+            SKIP_MISSING,
+            Option(
+                "--strip-names",
+                {"action": "store_true", "help": "leave out -merged, -other and -stuff at the end of class names"},
+            ),
+        ),
+    ),
     "convert-label-studio": Format(
         line="convert Label Studio's JSON export (rectangles and relations)",
         text="""\

@@ -28,7 +28,8 @@ def entry(number, *segments, relations=(), **further):
 
 def psg(*entries, test=(3,)):
     return {"data": list(entries), "thing_classes": ["person", "dog"],
-            "stuff_classes": ["sky-other-merged", "wall-stuff"], "predicate_classes": ["over", "on"], "test_image_ids": list(test)}  # fmt: skip
+            "stuff_classes": ["sky-other-merged", "wall-stuff"], "predicate_classes": ["over", "on"],
+            "test_image_ids": list(test)}  # fmt: skip
 
 
 def sample():

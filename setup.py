@@ -29,7 +29,6 @@ INSTALL_REQUIRES = [
     "PyYAML>=6.0",
     "gensim>=4.3",
     "tqdm>=4.64",
-    "ijson>=3.2",  # large annotation files, one entry after another
     "filelock>=3.4",  # torch needs it too
     "matplotlib>=3.6",  # falls back to further fonts for single characters
     "pycocotools>=2.0.6",  # mAP of the detector, SGCls and SGDet

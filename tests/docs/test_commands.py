@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.commands.run import run_parser
@@ -39,6 +40,16 @@ RUN = {
         "OUTPUT_DIR outputs/mine-hml",
         "hml report outputs/mine-hml --per-predicate",
     ],
+    "own data": [
+        "hml data convert-label-studio export.json outputs/own --photos pictures",
+        "hml data check outputs/own --pictures",
+        "hml tree --data outputs/own --builder frequency --boundaries 1 --out outputs/own-tree.json",
+        "hml run --data outputs/own tools/relation_train_net.py --config-file configs/demo/relation.yaml "
+        "MODEL.ROI_BOX_HEAD.NUM_CLASSES 4 MODEL.ROI_RELATION_HEAD.NUM_CLASSES 4 HML.ENABLED True "
+        "HML.TREE.FILE outputs/own-tree.json HML.STAGES.ITERATIONS 3,6 SOLVER.IMS_PER_BATCH 2 "
+        "OUTPUT_DIR outputs/own-hml",
+        "hml report outputs/own-hml --per-predicate",
+    ],
     "a run and its reports": [
         "hml data make-mini-vg outputs/tiny --images 60",
         "hml run --data outputs/tiny tools/relation_train_net.py --config-file configs/demo/relation.yaml "
@@ -55,6 +66,8 @@ RUN = {
         "hml data check DIR",
         "hml data check DIR --pictures",
         "hml data clean DIR OUT",
+        "hml data export-coco DIR outputs/coco",
+        "hml data convert-coco outputs/coco outputs/again",
         "hml doctor --sgb YOUR/SGB --data YOUR/vg",
         "hml doctor --sgb YOUR/FORK",
         "hml patch check YOUR/SGB",
@@ -82,6 +95,7 @@ PARSED = {
     "hml run --data DIR tools/detector_pretrain_net.py ": "needs ImageNet weights",
     "torchrun ": "needs several GPUs",
     "python -m torch.distributed.launch ": "needs several GPUs",
+    "hml data convert-psg psg.json ": "needs PSG's annotations; tests/datasets has small ones",
     "hml data convert-vrd json_dataset ": "needs the annotations of VRD; tests/datasets has small ones",
     "hml data convert-vg vg_raw ": "needs Visual Genome's annotations; tests/datasets/formats has small ones",
     "hml data convert-gqa gqa ": "needs GQA's scene graphs; tests/datasets/formats has small ones",
@@ -146,6 +160,24 @@ def results(folder: Path) -> None:
             file.write_text(json.dumps({**json.loads(file.read_text()), "mode": name}))
 
 
+def annotate(folder: Path) -> None:
+    """Ten pictures and their annotations, as the page on own data has its reader make them."""
+    (folder / "pictures").mkdir()
+    places = {"person": (30, 10, 40, 50), "horse": (10, 40, 80, 50), "hat": (40, 5, 20, 10)}
+    tasks = []
+    for i in range(10):
+        Image.new("RGB", (200, 160), (20 * i, 120, 90)).save(folder / "pictures" / f"{i}.jpg")
+        result: list[dict] = [
+            {"id": name, "type": "rectanglelabels", "original_width": 200, "original_height": 160,
+             "value": {**dict(zip(("x", "y", "width", "height"), box)), "rotation": 0, "rectanglelabels": [name]}}
+            for name, box in places.items()]  # fmt: skip
+        for arrow in (("person", "riding", "horse"), ("person", "wearing", "hat"), ("hat", "on", "person")):
+            result.append({"type": "relation", "from_id": arrow[0], "to_id": arrow[2], "labels": [arrow[1]]})
+        tasks.append({"id": i + 1, "data": {"image": f"/data/upload/1/0123abcd-{i}.jpg"},
+                      "annotations": [{"id": i, "result": result}]})  # fmt: skip
+    (folder / "export.json").write_text(json.dumps(tasks))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with the shipped configs and what the placeholders name."""
@@ -153,6 +185,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     make_mini_vg(tmp_path / "DIR", images=SMALLEST, seed=0)
     next((tmp_path / "DIR" / "VG_100K").iterdir()).unlink()  # for `hml data placeholders`
     make_checkout(tmp_path / "checkout")
+    annotate(tmp_path)
     (tmp_path / "vectors.txt").write_text("on 1 0 0\nriding 0.9 0.1 0\nwearing 0 0 1\n")
     (script,) = (text for language, text in blocks(REPO / "docs" / "custom-data.md") if language == "python")
     assert sum(bool(line.strip()) for line in script.splitlines()) <= 22

@@ -15,7 +15,7 @@ from ...errors import HMLError
 from ..layout import TEST, TRAIN, VALIDATION, Vocabulary
 from ..pictures import ENDINGS
 from . import stream
-from .coco_file import NO_BOX, ByImage, CocoFile, read_coco, read_positions, read_relations
+from .coco_file import NAME_LISTS, NO_BOX, ByImage, CocoFile, read_coco, read_positions, tie_by_id
 from .coco_names import NameList, Names
 from .ids import IdCodes, rows_of
 from .source import Source, SourceImage, split_by_share, write_source
@@ -109,19 +109,19 @@ def _has_pictures(folder: Path) -> bool:
 
 def _read(layout: _Layout, tally: Tally, test: float) -> Source:
     """The whole source; annotations are held as arrays."""
-    codes, objects = IdCodes(), NameList("categories", 1)
-    predicates = NameList("rel_categories", 0 if layout.relations else 1)
-    attributes = NameList("attribute_categories", 1)
+    codes, objects = IdCodes(), NameList(NAME_LISTS[0], 1)
+    predicates = NameList(NAME_LISTS[1], 0 if layout.relations else 1)
+    attributes = NameList(NAME_LISTS[2], 1)
     files = []
     for split, path in sorted(layout.files.items()):
         file = read_coco(path, split, codes, tally)
         if layout.relations:
             read_positions(stream.members(layout.relations, path.stem), layout.relations, file, codes, tally)
         else:
-            read_relations(path, file, codes, tally)
-        further = (attributes,) if file.attributes or ROW in file.images[0] else ()  # each is one more look at the file
-        for names in (objects, *(() if layout.relations else (predicates,)), *further):
-            names.add(stream.value(path, names.kind), path, codes)
+            tie_by_id(file, path, tally)
+            predicates.add(file.names.get(predicates.kind), path, codes)
+        for names in (objects, attributes):
+            names.add(file.names.get(names.kind), path, codes)
         files.append(file)
     if layout.relations:
         predicates.add(stream.value(layout.relations, predicates.kind), layout.relations, codes)
@@ -151,30 +151,40 @@ class _Reader:
     """The images of one file."""
 
     def __init__(self, file: CocoFile, chosen: tuple[Names, ...], tally: Tally) -> None:
-        objects, self._predicates, attributes = chosen
-        self.file, self._tally, self.parts = file, tally, ByImage(file, tally)
-        self._labels = rows_of(file.category, objects.codes) + 1
-        without = np.isnan(file.boxes).any(1)
-        self._left_out = {int(row): NO_BOX if without[row] else NO_CLASS
-                          for row in np.flatnonzero((self._labels == 0) | without)}  # fmt: skip
+        objects, predicates, attributes = chosen
+        self.file, self._tally = file, tally
+        file.relations[:, 3] = rows_of(file.relations[:, 3], predicates.codes) + 1
+        unknown = file.relations[:, 3] == 0
+        tally.drop("relations", NO_PREDICATE, int(unknown.sum()), file.name)
+        file.relations = file.relations[~unknown]
+        self._by = by = ByImage(file, tally)
+        self._labels = (rows_of(file.category, objects.codes) + 1)[by.rows]
+        self._boxes = file.boxes[by.rows]
+        without = np.isnan(self._boxes).any(1)
+        self._left_out = without | (self._labels == 0)
         self._attributes = {int(code): i for i, code in enumerate(attributes.codes, 1)}
+
+    def related(self) -> np.ndarray:
+        """(images,) bool, whether an image has a relation."""
+        return np.diff(self._by.rel_start) > 0
 
     def image(self, i: int, split: int) -> SourceImage:
         """The image i of the file."""
-        file, (rows, relations) = self.file, self.parts[i]
+        file, by = self.file, self._by
         source_id, file_name, width, height = file.main[i]
-        predicate = rows_of(relations[:, 2], self._predicates.codes) + 1
-        self._tally.drop("relations", NO_PREDICATE, int((predicate == 0).sum()), f"image {source_id} of {file.name}")
+        own = slice(by.start[i], by.start[i + 1])
+        labels = self._labels[own]
         image = SourceImage(
-            source_id, file_name, width, height, split, file.boxes[rows], self._labels[rows],
-            np.column_stack([relations[:, :2], predicate])[predicate > 0],
+            source_id, file_name, width, height, split, self._boxes[own], labels,
+            by.relations[by.rel_start[i] : by.rel_start[i + 1]],
             photos=(f"{file.name.partition('/')[0]}/{file_name}",),
             extra={key: value for key, value in file.images[i].items() if key not in (ROW, "image_id")},
         )  # fmt: skip
-        if self._left_out:
-            image.dropped = {at: self._left_out[row] for at, row in enumerate(rows.tolist()) if row in self._left_out}
+        if self._left_out[own].any():
+            image.dropped = {at: NO_BOX if labels[at] else NO_CLASS
+                             for at in np.flatnonzero(self._left_out[own]).tolist()}  # fmt: skip
         if file.attributes:
-            image.attributes = [self._known(file.attributes.get(row, ())) for row in rows.tolist()]
+            image.attributes = [self._known(file.attributes.get(row, ())) for row in by.rows[own].tolist()]
         if SOURCE_FILE in image.extra:
             image.photos, image.file_name = (file_name, *image.photos), image.extra.pop(SOURCE_FILE)
         return image
@@ -197,7 +207,7 @@ def _order(readers: list[_Reader], first: Path) -> tuple[list[tuple[_Reader, int
         return images, None
     images = [images[k] for k in sorted(range(len(images)), key=rows.__getitem__)]
     own = stream.value(first, f"info.{OWN}") or {}
-    related = {id(reader): reader.parts.related() for reader in readers}
+    related = {id(reader): reader.related() for reader in readers}
     front = [split for reader, i, split in images if split != TEST and related[id(reader)][i]]
     count = front.count(VALIDATION)
     if own.get("validation") != FIRST or front[:count] != [VALIDATION] * count:

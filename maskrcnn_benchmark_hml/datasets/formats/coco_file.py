@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,10 @@ NO_BOX = "they have neither a bbox of four numbers nor a segmentation"
 NO_IMAGE = "their image_id is no image of the file"
 NO_END = "their subject or object is no annotation of their image"
 TWO_IMAGES = "they join annotations of two images"
+NAME_LISTS = ("categories", "rel_categories", "attribute_categories")
+_ANNOTATION = ("id", "image_id", "category_id")
+_RELATION = ("image_id", "subject_id", "object_id", "predicate_id")
+_PLAIN, _NUMBERS = {int}, {int, float}
 CROWD = "objects marked as a crowd (iscrowd), which stay"
 
 
@@ -34,7 +39,8 @@ class CocoFile:
         images: entries without id, file_name, width and height; the four are in ``main``.
         ids, image, category: of each annotation; boxes: (n, 4) x1, y1, x2, y2, NaN without a box.
         attributes: row -> attribute ids, where there are any.
-        relations: (r, 4) image, subject, object, predicate.
+        relations: (r, 4) image, subject, object, predicate: their ids, after :func:`tie_by_id` rows but the last.
+        names: the lists of ``NAME_LISTS`` that the file has.
     """
 
     name: str
@@ -48,33 +54,55 @@ class CocoFile:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     attributes: dict[int, tuple] = field(default_factory=dict)
     relations: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    names: dict[str, list] = field(default_factory=dict)
 
 
 def read_coco(path: Path, split: int, codes: IdCodes, tally: Tally) -> CocoFile:
-    """Images and annotations of a file.
+    """The content of a file, read once.
 
     Raises:
         HMLError: the file is not JSON, has no images, or an image lacks its id or file name or occurs twice.
     """
     file = CocoFile(f"{path.parent.name}/{path.name}", split)
-    image_ids = array("q")
-    for i, entry in enumerate(stream.items(path, "images", f"images of {file.name}")):
-        what = f"entry {i} of 'images' in {path}"
-        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
-            raise HMLError(f"{what} has no id or no file_name; an image needs both")
-        image_ids.append(codes.code(entry["id"], what))
-        sides = (_side(entry.pop(key, 0), what) for key in ("width", "height"))
-        file.main.append((id_text(entry.pop("id"), what), entry.pop("file_name"), *sides))
-        file.images.append(entry)
+    image_ids, annotations, boxes, relations = array("q"), array("q"), array("d"), array("q")
+    place = str(path)
+    at: Counter = Counter()
+    for key, entry in stream.sections(path, f"reading {file.name}"):
+        i = at[key]
+        at[key] = i + 1
+        if key == "rel_annotations":
+            relations.extend(_codes(entry, _RELATION, codes, key, i, place))
+        elif key == "annotations":
+            annotations.extend(_codes(entry, _ANNOTATION, codes, key, i, place))
+            boxes.extend(_box(entry))
+            _read_further(entry, i, file, codes, tally)
+        elif key == "images":
+            image_ids.append(_read_image(entry, file, codes, f"entry {i} of 'images' in {place}"))
+        elif key in NAME_LISTS:
+            file.names.setdefault(key, []).append(entry)
     if not len(image_ids):
         raise HMLError(f"{path} has no list 'images'; it must be a COCO file (images, annotations, categories)")
     file.image_ids = np.array(image_ids, dtype=np.int64)
     _, first, count = np.unique(file.image_ids, return_index=True, return_counts=True)
     if (count > 1).any():
         raise HMLError(f"{path} lists an image id twice, first that of {file.main[first[np.argmax(count > 1)]][1]}")
-    tally.find("images", len(image_ids))
-    _read_annotations(path, file, codes, tally)
+    file.ids, file.image, file.category = np.array(annotations, dtype=np.int64).reshape(-1, 3).T.copy()
+    file.boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    file.boxes[:, 2:] += file.boxes[:, :2]
+    file.relations = np.array(relations, dtype=np.int64).reshape(-1, 4)
+    for kind, rows in (("images", image_ids), ("objects", file.ids), ("relations", file.relations)):
+        tally.find(kind, len(rows))
     return file
+
+
+def _read_image(entry: Any, file: CocoFile, codes: IdCodes, what: str) -> int:
+    if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
+        raise HMLError(f"{what} has no id or no file_name; an image needs both")
+    code = codes.code(entry["id"], what)
+    sides = (_side(entry.pop(key, 0), what) for key in ("width", "height"))
+    file.main.append((id_text(entry.pop("id"), what), entry.pop("file_name"), *sides))
+    file.images.append(entry)
+    return code
 
 
 def _side(value: Any, what: str) -> int:
@@ -83,43 +111,36 @@ def _side(value: Any, what: str) -> int:
     raise HMLError(f"{what} has the side {value!r}; give a whole number of pixels")
 
 
-def _read_annotations(path: Path, file: CocoFile, codes: IdCodes, tally: Tally) -> None:
-    ids, image, category, boxes = array("q"), array("q"), array("q"), array("d")
-    for i, entry in enumerate(stream.items(path, "annotations", f"annotations of {file.name}")):
+def _read_further(entry: dict, i: int, file: CocoFile, codes: IdCodes, tally: Tally) -> None:
+    if entry.get("iscrowd"):
+        tally.note(CROWD, example=f"annotation {entry.get('id')} of {file.name}")
+    if entry.get("attribute_ids"):
+        file.attributes[i] = tuple(codes.code(a, f"an attribute of annotation {i}") for a in entry["attribute_ids"])
+
+
+def _codes(entry: Any, keys: tuple[str, ...], codes: IdCodes, kind: str, i: int, place: str) -> Iterable[int]:
+    """The ids at some keys; millions of entries are read, so that plain numbers take the short way."""
+    try:
+        values = tuple(map(entry.__getitem__, keys))
+    except (KeyError, TypeError, AttributeError):
         if not isinstance(entry, dict):
-            raise HMLError(f"entry {i} of 'annotations' in {path} is {entry!r}; it must be an object")
-        for column, key in ((ids, "id"), (image, "image_id"), (category, "category_id")):
-            value = entry.get(key)
-            column.append(codes.none() if value is None else codes.code(value, f"'{key}' of annotation {i} in {path}"))
-        boxes.extend(_box(entry))
-        tally.note(CROWD, int(entry.get("iscrowd") == 1), f"annotation {entry.get('id')} of {file.name}")
-        if entry.get("attribute_ids"):
-            file.attributes[i] = tuple(codes.code(a, f"an attribute of annotation {i}") for a in entry["attribute_ids"])
-    file.ids, file.image, file.category = (np.array(column, dtype=np.int64) for column in (ids, image, category))
-    file.boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    tally.find("objects", len(ids))
+            raise HMLError(f"entry {i} of {kind!r} in {place} is {entry!r}; it must be an object") from None
+        values = tuple(map(entry.get, keys))
+    if set(map(type, values)) == _PLAIN and min(values) >= 0:
+        return values
+    return [codes.none() if value is None else codes.code(value, f"{key!r} of entry {i} of {kind!r} in {place}")
+            for key, value in zip(keys, values)]  # fmt: skip
 
 
-def _box(entry: dict) -> tuple[float, float, float, float]:
+def _box(entry: dict) -> Iterable[float]:
+    """x, y, width, height; NaN without a box."""
     box = entry.get("bbox")
-    if isinstance(box, list) and len(box) == 4 and all(type(c) in (int, float) and math.isfinite(c) for c in box):
-        return box[0], box[1], box[0] + box[2], box[1] + box[3]
-    return (box is None and mask_box(entry.get("segmentation"))) or (math.nan,) * 4
-
-
-def read_relations(path: Path, file: CocoFile, codes: IdCodes, tally: Tally) -> None:
-    """The relations that stand in the file itself: ``rel_annotations``."""
-    rows = array("q")
-    keys = ("image_id", "subject_id", "object_id", "predicate_id")
-    for i, entry in enumerate(stream.items(path, "rel_annotations", f"relations of {file.name}")):
-        if not isinstance(entry, dict):
-            raise HMLError(f"entry {i} of 'rel_annotations' in {path} is {entry!r}; it must be an object")
-        for key in keys:
-            value = entry.get(key)
-            rows.append(codes.none() if value is None else codes.code(value, f"'{key}' of relation {i} in {path}"))
-    file.relations = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    tally.find("relations", len(file.relations))
-    _tie_by_id(file, path, tally)
+    if type(box) is list and len(box) == 4 and _NUMBERS.issuperset(map(type, box)):
+        return box
+    corners = mask_box(entry.get("segmentation")) if box is None else None
+    if corners is None:
+        return (math.nan,) * 4
+    return (*corners[:2], corners[2] - corners[0], corners[3] - corners[1])
 
 
 def read_positions(
@@ -138,7 +159,7 @@ def read_positions(
                 raise HMLError(f"{path} has the relation {triplet!r} of image {image_id}; give three whole numbers")
             rows.extend((image, *triplet))
     table = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    tally.find("relations", len(table))
+    tally.find("relations", len(table) - len(file.relations))
     order, start = _by_image(file)
     image = rows_of(table[:, 0], file.image_ids)
     tally.drop("relations", NO_IMAGE, int((image < 0).sum()), path.name)
@@ -149,7 +170,7 @@ def read_positions(
     file.relations = np.column_stack([image, order[start[image][:, None] + table[:, 1:3]], table[:, 3]])
 
 
-def _tie_by_id(file: CocoFile, path: Path, tally: Tally) -> None:
+def tie_by_id(file: CocoFile, path: Path, tally: Tally) -> None:
     """Replace the codes of images and annotations in ``relations`` by rows; drop and count what has none.
 
     Annotation ids are unique in the file; where a file has them unique in each image alone, the image decides.
@@ -192,26 +213,24 @@ def _by_image(file: CocoFile) -> tuple[np.ndarray, np.ndarray]:
 
 
 class ByImage:
-    """The annotations and relations of a file, image by image."""
+    """The annotations and relations of a file in the order of its images.
+
+    Attributes:
+        rows: (n,) the annotations. start: (images + 1,) where those of each image begin among them.
+        relations: (r, 3) subject and object as positions in their image, and predicate.
+        rel_start: (images + 1,) where those of each image begin.
+    """
 
     def __init__(self, file: CocoFile, tally: Tally) -> None:
         """Sort them; what is tied to no image of the file is counted as dropped."""
-        self._order, self._start = _by_image(file)
-        tally.drop("objects", NO_IMAGE, len(file.ids) - len(self._order), file.name)
-        self._place = np.full(len(file.ids), -1, dtype=np.int64)
-        self._place[self._order] = np.arange(len(self._order))
+        self.rows, self.start = _by_image(file)
+        tally.drop("objects", NO_IMAGE, len(file.ids) - len(self.rows), file.name)
         homeless = file.relations[:, 0] < 0
         tally.drop("relations", NO_IMAGE, int(homeless.sum()), file.name)
         relations = file.relations[~homeless]
-        self._relations = relations[np.argsort(relations[:, 0], kind="stable")]
-        self._rel_start = np.searchsorted(self._relations[:, 0], np.arange(len(file.image_ids) + 1))
-
-    def related(self) -> np.ndarray:
-        """(images,) bool, whether an image has a relation."""
-        return np.diff(self._rel_start) > 0
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of image i's annotations, and (r, 3) its relations: subject and object by position, predicate."""
-        own = self._relations[self._rel_start[i] : self._rel_start[i + 1]]
-        rows = self._order[self._start[i] : self._start[i + 1]]
-        return rows, np.column_stack([self._place[own[:, 1:3]] - self._start[i], own[:, 3]])
+        relations = relations[np.argsort(relations[:, 0], kind="stable")]
+        place = np.full(len(file.ids), -1, dtype=np.int64)
+        place[self.rows] = np.arange(len(self.rows))
+        place = place[relations[:, 1:3]] - self.start[relations[:, 0]][:, None]
+        self.relations = np.column_stack([place, relations[:, 3]])
+        self.rel_start = np.searchsorted(relations[:, 0], np.arange(len(file.image_ids) + 1))

@@ -215,14 +215,13 @@ def to_record(image: SourceImage, image_id: int, size: tuple[int, int], tally: T
     boxes = np.asarray(image.boxes, dtype=np.float64).reshape(-1, 4) * (size * 2 if image.fractions else 1.0)
     clipped = np.clip(boxes, 0, size * 2)
     alive = _covers(clipped, size)
-    over = alive & (np.abs(clipped - boxes) > 0.5).any(1)
     where = f"image {image.source_id}"
-    tally.note(CLIPPED, int(over.sum()), where)
-    tally.drop("objects", NOTHING_LEFT, int(sum(not alive[i] for i in range(len(alive)) if i not in image.dropped)),
-               where)  # fmt: skip
+    tally.note(CLIPPED, int((alive & (np.abs(clipped - boxes) > 0.5).any(1)).sum()), where)
     for row, reason in image.dropped.items():
         tally.drop("objects", reason, example=where)
-        alive[row] = False
+        alive[row] = True
+    tally.drop("objects", NOTHING_LEFT, int(len(alive) - alive.sum()), where)
+    alive[list(image.dropped)] = False
     relations = _relations(np.asarray(image.relations, dtype=np.int64).reshape(-1, 3), alive, where, tally)
     attributes = [image.attributes[i] for i in np.flatnonzero(alive)] if image.attributes else []
     too_many = sum(len(a) > MAX_ATTRIBUTES for a in attributes)
@@ -249,16 +248,21 @@ def _relations(relations: np.ndarray, alive: np.ndarray, where: str, tally: Tall
     """(r, 3) relations of the objects that stay, by their new rows, in the old order."""
     if not len(relations):
         return relations
-    kept = relations[alive[relations[:, :2]].all(1)]
-    tally.drop("relations", END_DROPPED, len(relations) - len(kept), where)
-    itself = kept[:, 0] == kept[:, 1]
-    tally.drop("relations", SELF_PAIR, int(itself.sum()), where)
-    kept = kept[~itself]
-    _, first = np.unique(kept, axis=0, return_index=True)
-    tally.merge("relations", REPEATED, len(kept) - len(first), where)
-    kept = kept[np.sort(first)]
     rows = np.cumsum(alive) - 1
-    return np.column_stack([rows[kept[:, 0]], rows[kept[:, 1]], kept[:, 2]])
+    kept = relations
+    if not alive.all():
+        kept = relations[alive[relations[:, :2]].all(1)]
+        tally.drop("relations", END_DROPPED, len(relations) - len(kept), where)
+    itself = kept[:, 0] == kept[:, 1]
+    if itself.any():
+        tally.drop("relations", SELF_PAIR, int(itself.sum()), where)
+        kept = kept[~itself]
+    keys = (kept[:, 2] * len(alive) + kept[:, 0]) * len(alive) + kept[:, 1]
+    _, first = np.unique(keys, return_index=True)
+    if len(first) < len(kept):
+        tally.merge("relations", REPEATED, len(kept) - len(first), where)
+        kept = kept[np.sort(first)]
+    return np.column_stack([rows[kept[:, :2]], kept[:, 2]])
 
 
 def split_by_share(count: int, test: float, seed: int = 0) -> np.ndarray:

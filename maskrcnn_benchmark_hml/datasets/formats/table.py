@@ -94,6 +94,58 @@ links. Converting OUT back gives the same annotations. Prints what the format or
         source=("DIR", "the dataset folder"),
         makes_dataset=False,
     ),
+    "convert-psg": Format(
+        line="convert PSG's JSON, segments as boxes",
+        text="""\
+Converts psg.json (panoptic scene graphs on COCO pictures) or another file of its form. Every segment, thing or stuff,
+becomes an object with the box that the file gives. Validation: the first 1,000 training images with relations (a tenth
+of a set with less than 10,000). Images without relations stay.
+""",
+        example="hml data convert-psg psg.json datasets/psg --photos coco",
+        call="formats.psg:convert_psg",
+        source=("SRC", "the JSON file"),
+        options=(
+            PHOTOS,
+            SKIP_MISSING,
+            Option(
+                "--strip-names",
+                {"action": "store_true", "help": "leave out -merged, -other and -stuff at the end of class names"},
+            ),
+        ),
+    ),
+    "convert-label-studio": Format(
+        line="convert Label Studio's JSON export (rectangles and relations)",
+        text="""\
+Converts pictures that were annotated with Label Studio: rectangles with classes, and relations with labels. EXPORT is
+the project's export as JSON; other exports hold no relations. Turned rectangles and polygons become the box around
+them, choices of a region become attributes. Prints how the arrows were read, and what was left out, with the reason.
+docs/own-data.md shows the way from pictures to a trained model.
+""",
+        example="hml data convert-label-studio export.json datasets/mine --photos pictures",
+        call="formats.label_studio:convert_label_studio",
+        source=("EXPORT", "the exported JSON file"),
+        options=(
+            Option(
+                "--photos",
+                {"type": Path, "metavar": "DIR", "required": True, "help": "the pictures; subfolders are searched"},
+            ),
+            SKIP_MISSING,
+            Option(
+                "--test",
+                {
+                    "type": float,
+                    "default": 0.2,
+                    "metavar": "SHARE",
+                    "help": "share of the images for testing, drawn at random (default: %(default)s)",
+                },
+            ),
+            Option("--annotator", {"metavar": "WHO", "help": "use annotations of this person only: id or e-mail"}),
+            Option(
+                "--image-key",
+                {"metavar": "KEY", "help": "key of a task's data that names the picture, if several could"},
+            ),
+        ),
+    ),
     "convert-vrd": Format(
         line="convert the annotations of Visual Relationship Detection",
         text="""\

@@ -176,9 +176,25 @@ def test_large_files_are_read_entry_by_entry(tmp_path):
     assert stream.value(file, "none") is None and not stream.is_list(file)
     file.write_text(" [1, [2]]")
     assert stream.is_list(file) and list(stream.items(file)) == [1, [2]]
-    for text, says in (('[{"a": 1}, {"a"', "is cut short"), ("[1, }]", "its content cannot be read"), ("", "is empty")):
+    for text, says in (
+        ('[{"a": 1}, {"a"', "is cut short"), ("[1, }]", r"is not valid JSON at character 5 \(Expecting value\)"),
+        (" ", "is cut short"), ("", "is empty"), ("[1 2]", "at character 4"),
+    ):  # fmt: skip
         file.write_text(text)
         with pytest.raises(HMLError, match=says):
             list(stream.items(file))
     with pytest.raises(HMLError, match="does not exist"):
         list(stream.items(tmp_path / "no.json"))
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 64])
+def test_values_are_whole_where_the_window_ends(step, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "_READ", step)
+    content = {"big": {"x": [1, {"y": "z" * 100}]}, "n": 12345678, "last": "ü",
+               "a": [10, -2.5e3, True, None, "é\\\"]", [], {}, [[3]]], "b": [{"id": 1, "": {"a": [1]}}]}  # fmt: skip
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=1) + " \n", encoding="utf-8")
+    assert list(stream.items(file, "a")) == content["a"] and list(stream.items(file, "b")) == content["b"]
+    assert list(stream.sections(file)) == [*(("a", e) for e in content["a"]), ("b", content["b"][0])]
+    assert dict(stream.members(file)) == content and dict(stream.members(file, "big")) == content["big"]
+    assert stream.value(file, "big.x") == content["big"]["x"] and stream.value(file, "last") == "ü"

@@ -55,15 +55,14 @@ def _image(key: str, width: int, height: int, objects: dict, found: Found, keep_
     found.tally.find("objects", len(objects))
     for object_id, entry in objects.items():
         entry = entry if isinstance(entry, dict) else {}
-        box, name = box_of(entry), found.objects.index(entry.get("name"))
-        if box is None or name == NONE:
-            found.tally.drop("objects", "without a name" if name == NONE else "without a box", example=f"image {key}")
+        box, name = box_of(entry), found.objects.indices((entry.get("name"),))
+        if box is None or not name:
+            found.tally.drop("objects", "without a box" if name else "without a name", example=f"image {key}")
             continue
         rows[object_id] = len(corners)
         corners.append(box)
-        names.append(found.shared((name,)))
-        given = map(found.attributes.index, _list(entry, "attributes"))
-        attributes.append(found.shared(tuple(dict.fromkeys(index for index in given if index != NONE))))
+        names.append(name)
+        attributes.append(found.attributes.indices(_list(entry, "attributes")))
     relations = []
     for object_id, entry in objects.items():
         for relation in _list(entry, "relations"):

@@ -48,6 +48,7 @@ class Names:
         self._clean, self._aliases = clean, aliases or {}
         self._of_text: dict[str, int] = {}
         self._of_name: dict[str, int] = {}
+        self._tuples: dict[Any, tuple[int, ...]] = {}
         self.names: list[str] = []
         """The names in the order in which they were met; the index counts from 0."""
         self.replaced = 0
@@ -64,6 +65,17 @@ class Names:
             self.replaced += replaced != name
             found = self._of_text[text] = self._index_of(replaced) if replaced else NONE
         return found
+
+    def indices(self, texts: Sequence[Any]) -> tuple[int, ...]:
+        """The indices of the names that some texts stand for, each once; the same tuple for the same ones.
+
+        Millions of objects have the same few names.
+        """
+        if len(texts) == 1:
+            index = self.index(texts[0])
+            return () if index == NONE else self._tuples.setdefault(index, (index,))
+        found = tuple(dict.fromkeys(index for index in map(self.index, texts) if index != NONE))
+        return self._tuples.setdefault(found, found)
 
     def _index_of(self, name: str) -> int:
         if name not in self._of_name:

@@ -10,6 +10,8 @@ import numpy as np
 from .names import Names
 from .tally import Tally
 
+_NUMBERS = frozenset((int, float))
+
 
 @dataclass
 class RawImage:
@@ -45,23 +47,14 @@ class Found:
     predicates: Names = field(default_factory=Names)
     attributes: Names = field(default_factory=Names)
     tally: Tally = field(default_factory=Tally)
-    _tuples: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
-
-    def shared(self, indices: tuple[int, ...]) -> tuple[int, ...]:
-        """An equal tuple, the same object each time: millions of objects have the same few names."""
-        return self._tuples.setdefault(indices, indices)
-
-
-def _sides(entry: dict[str, Any]) -> list[Any]:
-    return [entry.get(side) for side in "xywh"]
 
 
 def box_of(entry: dict[str, Any]) -> tuple[float, ...] | None:
     """x1, y1, x2, y2 of an entry with x, y, w, h; None if these are not four numbers."""
-    x, y, w, h = sides = _sides(entry)
-    if not all(type(side) in (int, float) for side in sides):
+    x, y, w, h = entry.get("x"), entry.get("y"), entry.get("w"), entry.get("h")
+    if not {type(x), type(y), type(w), type(h)} <= _NUMBERS:
         return None
-    return x, y, x + w, y + h
+    return x, y, x + w, y + h  # type: ignore[operator,return-value]
 
 
 def relation_table(relations: list[tuple[int, int, int]]) -> np.ndarray:

@@ -39,7 +39,8 @@ class Selection:
             self._choose("attributes", found.attributes, of_attributes, attributes),
         ]
         self.vocabulary = Vocabulary(*(tuple(names) for names, _ in chosen))
-        self._object, self._predicate, self._attribute = (index for _, index in chosen)
+        self._object: list[int] = chosen[0][1].tolist()
+        self._predicate, self._attribute = chosen[1][1], chosen[2][1]
 
     def _choose(self, kind: str, names: Names, counts: np.ndarray, wanted: int | list[str]) -> tuple[list, np.ndarray]:
         """The vocabulary, and (names,) the index of each found name in it; says what was chosen."""
@@ -76,9 +77,9 @@ class Selection:
     def _label(self, names: tuple[int, ...]) -> int:
         """Index of the name that is the most frequent one of those in the vocabulary; 0 if none is."""
         if len(names) == 1:
-            return int(self._object[names[0]])
+            return self._object[names[0]]
         known = [name for name in names if self._object[name]]
-        return int(self._object[max(known, key=lambda name: int(self._counts[name]))]) if known else 0
+        return self._object[max(known, key=lambda name: int(self._counts[name]))] if known else 0
 
     def _attributes(self, image: RawImage) -> list[tuple[int, ...]]:
         if not len(self.vocabulary.attributes):

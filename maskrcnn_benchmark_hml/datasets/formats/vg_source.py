@@ -166,10 +166,9 @@ def _end(entry: Any, found: Found) -> _End:
     if not isinstance(entry, dict):
         return "", None, ()
     given = entry.get("names")
-    given = given if isinstance(given, list) else [entry.get("name")]
-    indices = tuple(dict.fromkeys(index for index in map(found.objects.index, given) if index != NONE))
+    names = found.objects.indices(given if isinstance(given, list) else (entry.get("name"),))
     object_id = entry.get("object_id")
-    return "" if object_id is None else str(object_id), box_of(entry), found.shared(indices)
+    return "" if object_id is None else str(object_id), box_of(entry), names
 
 
 class _Rows:

@@ -17,6 +17,8 @@ from torch import nn
 from . import hook_points
 
 _HEADS, _BOX = hook_points.RELATION_HEAD.split(".")[0], "box"
+#: Positions of a head's arguments; forks rename and append some.
+FEATURES, PROPOSALS, TARGETS = 0, 1, 2
 
 
 class NothingFound(Exception):
@@ -65,14 +67,13 @@ class FoundObjects:
         return places
 
     def _before_box(self, head: nn.Module, args: tuple, kwargs: dict) -> Any:
-        call = inspect.signature(head.forward).bind(*args, **kwargs)
-        proposals = call.arguments["proposals"]
+        call = _Call(head, args, kwargs)
+        proposals = call[PROPOSALS]
         if all(len(boxes) for boxes in proposals):
             return None
         places = self._keep([len(boxes) > 0 for boxes in proposals])
-        call.arguments["proposals"] = [proposals[place] for place in places]
-        _select(call.arguments, places, len(proposals))
-        return call.args, call.kwargs
+        call[PROPOSALS] = [proposals[place] for place in places]
+        return call.of_pictures(places, len(proposals))
 
     def _after_box(self, head: nn.Module, args: tuple, output: tuple) -> Any:
         features, detections, *rest = output
@@ -85,18 +86,29 @@ class FoundObjects:
         return bool((boxes.get_field("pred_scores") > self.threshold).any())
 
     def _before_head(self, head: nn.Module, args: tuple, kwargs: dict) -> Any:
-        call = inspect.signature(head.forward).bind(*args, **kwargs)
-        pictures = len(call.arguments["features"][0])
-        if len(self.kept) == pictures:
-            return None
-        _select(call.arguments, self.kept, pictures)
-        return call.args, call.kwargs
+        call = _Call(head, args, kwargs)
+        pictures = len(call[FEATURES][0])
+        return None if len(self.kept) == pictures else call.of_pictures(self.kept, pictures)
 
 
-def _select(arguments: dict[str, Any], places: Sequence[int], pictures: int) -> None:
-    """Let a head's arguments ``features`` and ``targets`` be those of some pictures of the batch."""
-    rows = torch.tensor(list(places), device=arguments["features"][0].device)
-    arguments["features"] = [level[rows] for level in arguments["features"]]
-    targets = arguments.get("targets")
-    if targets is not None and len(targets) == pictures:
-        arguments["targets"] = [targets[place] for place in places]
+class _Call:
+    """The arguments of a call of a head by their position: feature maps, proposals, targets, what a fork appends."""
+
+    def __init__(self, head: nn.Module, args: tuple, kwargs: dict) -> None:
+        signature = inspect.signature(head.forward)
+        self.names, self.call = list(signature.parameters), signature.bind(*args, **kwargs)
+
+    def __getitem__(self, position: int) -> Any:
+        return self.call.arguments[self.names[position]]
+
+    def __setitem__(self, position: int, value: Any) -> None:
+        self.call.arguments[self.names[position]] = value
+
+    def of_pictures(self, places: Sequence[int], pictures: int) -> tuple[tuple, dict]:
+        """The call for some pictures of the batch, as a hook returns it."""
+        rows = torch.tensor(list(places), device=self[FEATURES][0].device)
+        self[FEATURES] = [level[rows] for level in self[FEATURES]]
+        targets = self.call.arguments.get(self.names[TARGETS])
+        if targets is not None and len(targets) == pictures:
+            self[TARGETS] = [targets[place] for place in places]
+        return self.call.args, self.call.kwargs

@@ -114,19 +114,22 @@ def _headings(name: str, graph: SceneGraph, photo: Image.Image | None) -> list[I
 
 
 def _side_by_side(columns: Sequence[list[Item]], headings: list[Item], marks: Sequence[Marks]) -> list[Item]:
-    """Headings, the columns from left to right, and what the marks mean."""
+    """Headings, the columns from left to right, and below the first, the photo, what the marks mean."""
     items, x = list(headings), _MARGIN
     top = max(_MARGIN, extent(headings)[1] + 8)
-    for column in columns:
+    for column in ([*columns[0], *_legend(marks, extent(columns[0])[1] + 12)], *columns[1:]):
         items += [moved(item, x, top) for item in column]
         x += extent(column)[0] + _BETWEEN
+    return items
+
+
+def _legend(marks: Sequence[Marks], top: float) -> list[Item]:
     legend = []
     if any(any(one.found) for one in marks):
         legend.append(f"{FOUND} the annotation has this relation")
     if any(any(one.changed) for one in marks):
         legend.append(f"{CHANGED} another run has another predicate for this pair")
-    bottom = extent(items)[1] + 12
-    return items + [text(_MARGIN, bottom + 16 * at, line, 11.0, colour="#333333") for at, line in enumerate(legend)]
+    return [text(0, top + 16 * at, line, 11.0, colour="#333333") for at, line in enumerate(legend)]
 
 
 def _described(graph: SceneGraph, title: str, marks: Marks) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from itertools import combinations
 from xml.etree import ElementTree
@@ -143,6 +144,19 @@ def test_graphviz_that_fails_or_hangs_gives_the_list(monkeypatch):
         monkeypatch.setattr(graphviz, "layout_command", lambda command=command: command)
         monkeypatch.setattr(graphviz, "SECONDS", 0.2)
         assert "predicate" in words(draw_scene([crowded(4)], [""]))
+
+
+def test_pygraphviz_serves_where_the_program_is_missing(monkeypatch):
+    pytest.importorskip("pygraphviz", reason="pygraphviz is not installed")
+    graphviz.layout_command.cache_clear()
+    monkeypatch.setattr(graphviz.shutil, "which", lambda name: None)
+    try:
+        assert graphviz.layout_command()[0] == sys.executable
+        nodes = [item.box for item in draw_scene([crowded(12)], [""]).items
+                 if isinstance(item, Rect) and item.fill and item.radius in (3, 9)]  # fmt: skip
+    finally:
+        graphviz.layout_command.cache_clear()
+    assert len(nodes) > 20 and not [pair for pair in combinations(nodes, 2) if overlap(*pair) > 0.5]
 
 
 def test_from_twelve_objects_on_the_photo_has_numbers(layout):

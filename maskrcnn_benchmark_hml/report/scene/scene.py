@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from PIL import Image
 
 from ...scene_graph import SceneGraph
+from ..fonts import say_missing_in
 from .compare import changed, found_in, in_words, same_objects, strongest
 from .graph_panel import CHANGED, FOUND, Marks, graph_items
 from .photo_panel import COLOURS, display_names, photo_items
-from .primitives import Drawing, Item, extent, moved, text
+from .primitives import Drawing, Item, Text, extent, moved, text
 
 TOP = 20
 """Relations drawn of each graph, unless another number is given."""
@@ -57,6 +58,7 @@ def draw_scene(
             columns.append(photo_items(graph, shown[at], *named[at], coloured[at], photo))
         columns.append(_headed(panels[at], titles[at], _subtitle(graph, annotated)))
     items = _side_by_side(columns, _headings(name, drawn[0], photo), marks)
+    say_missing_in(item.text for item in items if isinstance(item, Text))
     width, height = extent(items)
     title = f"Scene graph of {name or 'a picture'}" + (f": {', '.join(filter(None, titles))}" if any(titles) else "")
     words = "\n".join(_described(graph, of, marked) for graph, of, marked in zip(drawn, titles, marks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from PIL import Image
 
@@ -47,22 +48,31 @@ def draw_scene(
     name = name or graphs[0].picture or graphs[0].image_id
     drawn = [strongest(graph, top) for graph in graphs]
     marks = [_marks(one, [*graphs[:at], *graphs[at + 1 :]], annotated) for at, one in enumerate(drawn)]
-    shared = all(same_objects(drawn[0], other) for other in drawn[1:])
-    shown = [_shown(drawn)] * len(drawn) if shared else [_shown([one]) for one in drawn]
-    named = [display_names(graph, of) for graph, of in zip(drawn, shown)]
-    coloured = [_colours(graph, of) for graph, of in zip(drawn, shown)]
-    panels = _panels(drawn, [names for names, _ in named], coloured, marks)
-    columns: list[list[Item]] = []
-    for at, graph in enumerate(drawn):
-        if at == 0 or not shared:
-            columns.append(photo_items(graph, shown[at], *named[at], coloured[at], photo))
-        columns.append(_headed(panels[at], titles[at], _subtitle(graph, annotated)))
+    subtitles = [_subtitle(graph, annotated) for graph in drawn]
+    columns = _columns(drawn, list(zip(titles, subtitles)), marks, photo)
     items = _side_by_side(columns, _headings(name, drawn[0], photo), marks)
     say_missing_in(item.text for item in items if isinstance(item, Text))
     width, height = extent(items)
     title = f"Scene graph of {name or 'a picture'}" + (f": {', '.join(filter(None, titles))}" if any(titles) else "")
     words = "\n".join(_described(graph, of, marked) for graph, of, marked in zip(drawn, titles, marks))
     return Drawing(width + _MARGIN, height + _MARGIN, tuple(items), title, words)
+
+
+def _columns(
+    graphs: Sequence[SceneGraph], heads: Sequence[tuple[str, str]], marks: Sequence[Marks], photo: Image.Image | None
+) -> list[list[Item]]:
+    """A photo and then the graphs; or for each graph a photo and the graph, if their objects differ."""
+    shared = all(same_objects(graphs[0], other) for other in graphs[1:])
+    shown = [_shown(graphs)] * len(graphs) if shared else [_shown([one]) for one in graphs]
+    named = [display_names(graph, of) for graph, of in zip(graphs, shown)]
+    coloured = [_colours(graph, of) for graph, of in zip(graphs, shown)]
+    panels = _panels(graphs, [names for names, _ in named], coloured, marks)
+    columns: list[list[Item]] = []
+    for at, graph in enumerate(graphs):
+        if at == 0 or not shared:
+            columns.append(photo_items(graph, shown[at], *named[at], coloured[at], photo))
+        columns.append(_headed(panels[at], *heads[at]))
+    return columns
 
 
 def _marks(graph: SceneGraph, others: Sequence[SceneGraph], annotated: SceneGraph | None) -> Marks:
@@ -109,7 +119,7 @@ def _headed(panel: list[Item], title: str, subtitle: str) -> list[Item]:
 
 
 def _headings(name: str, graph: SceneGraph, photo: Image.Image | None) -> list[Item]:
-    items: list[Item] = [text(0, 0, name, 15.0, bold=True, longest=60)] if name else []
+    items: list[Item] = [text(0, 0, PurePath(name).name or name, 15.0, bold=True, longest=60)] if name else []
     if photo is None:
         items.append(text(0, extent(items)[1], "without the photo", 11.0, colour="#555555"))
     return [moved(item, _MARGIN, _MARGIN) for item in items]

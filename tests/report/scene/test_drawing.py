@@ -217,9 +217,9 @@ def test_boxes_stand_where_the_objects_are(tmp_path, photo):
 def test_without_photo_relation_or_object_something_is_drawn(tmp_path):
     empty = SceneGraph("a.jpg", 0, 0, "sgdet")
     assert {"no object", "without the photo", "a.jpg"} <= set(words(draw_scene([empty], [""])))
-    alone = SceneGraph("a.jpg", 30, 2000, "sgdet", (SceneObject("x" * 90, (5, 5, 20, 900)),))
+    alone = SceneGraph("folder/a.jpg", 30, 2000, "sgdet", (SceneObject("x" * 90, (5, 5, 20, 900)),))
     drawing = draw_scene([alone], [""])
-    assert "no relation" in words(drawing)
+    assert {"no relation", "a.jpg"} <= set(words(drawing)) and "folder/a.jpg" in drawing.title
     drawing.png(tmp_path / "a.png")
     ElementTree.fromstring(drawing.svg())
 

@@ -17,7 +17,7 @@ LAST_CHECKPOINT = "last_checkpoint"
 RESUME_SUFFIX = ".hml.pt"
 METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "result_dict.pytorch", "matches.npz"
 PREDICTIONS = "eval_results.pytorch"
-LABELS, PICTURES = "labels.json", "visual_info.json"
+LABELS, PICTURES, CONFIG = "labels.json", "visual_info.json", "config.yml"
 ZERO_SHOT = "zero_shot.json"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
@@ -35,7 +35,7 @@ FILES = {
     CURVES: "training curves of all stages: losses, learning rate, time, memory, validation",
     f"{EVENTS}/stage<k>/...": "the same for TensorBoard (HML.TENSORBOARD True)",
     "<dataset>_statistics.cache": "predicate frequencies of the training images; counted again if these change",
-    "config.yml": "the whole configuration",
+    CONFIG: "the whole configuration",
     LABELS: "class names (bundled benchmark and SGB)",
     f"inference/<dataset>/{METRICS}": "every metric (bundled benchmark)",
     f"inference/<dataset>/{METRICS_CSV}": "the same as a table (bundled benchmark)",

@@ -68,7 +68,7 @@ def run_draw(args: argparse.Namespace) -> int:
     from ..report.scene.runs import draw_runs
 
     formats = _check(args)
-    runs = [load_results(path) for path in args.runs]
+    runs = [load_results(path) for path in tqdm(args.runs, "reading", unit="run", disable=None)]
     check_same_test(runs)
     ids, rule = _chosen(args, runs)
     print(rule)

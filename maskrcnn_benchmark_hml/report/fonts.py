@@ -28,9 +28,9 @@ def readable(texts: Iterable[str]) -> Iterator[None]:
 
     Characters that no installed font has are named on stderr, once, with how to install one.
     """
-    families, missing = families_for(frozenset("".join(texts)))
-    if missing:
-        _say_missing(missing)
+    texts = tuple(texts)
+    say_missing_in(texts)
+    families, _ = families_for(frozenset("".join(texts)))
     with rc_context({"font.family": list(families)}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # one line per character and file
         yield
@@ -69,6 +69,13 @@ def _new_families() -> list[str]:
             with contextlib.suppress(OSError, RuntimeError, ValueError):  # bitmap fonts, damaged files
                 manager.addfont(path)
     return sorted({entry.name for entry in manager.ttflist[before:] if not entry.name.startswith(_NO_TEXT)})
+
+
+def say_missing_in(texts: Iterable[str]) -> None:
+    """Name, on stderr and once, the characters of texts that no installed font has, and how to install one."""
+    _, missing = families_for(frozenset("".join(texts)))
+    if missing:
+        _say_missing(missing)
 
 
 def has_glyph(family: str, character: str) -> bool:

@@ -15,9 +15,11 @@ from maskrcnn_benchmark_hml import cli
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 from maskrcnn_benchmark_hml.report import fonts
 from maskrcnn_benchmark_hml.report.drawing import font_manager, rcParams
+from maskrcnn_benchmark_hml.report.scene import draw_scene, text
 from maskrcnn_benchmark_hml.report.sweep_figure import draw_sweep
 from maskrcnn_benchmark_hml.report.tradeoff_figure import Mark, draw_tradeoff
 from maskrcnn_benchmark_hml.report.tree_figure import draw_tree
+from maskrcnn_benchmark_hml.scene_graph import SceneGraph, SceneObject
 
 HAN = "骑在上"
 FAMILY = "Three Signs"
@@ -47,16 +49,20 @@ def no_other_fonts(monkeypatch):
     manager, own = font_manager.fontManager, str(Path(font_manager.__file__).parent)
     monkeypatch.setattr(manager, "ttflist", [entry for entry in manager.ttflist if entry.fname.startswith(own)])
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
-    for cached in (fonts._glyphs, fonts._say_missing, manager._findfont_cached):
+    for cached in (fonts._glyphs, fonts._say_missing, text._family, manager._findfont_cached):
         if hasattr(cached, "cache_clear"):
             cached.cache_clear()
     yield manager
-    fonts._glyphs.cache_clear()
+    fonts._glyphs.cache_clear(), text._family.cache_clear()
 
 
 def named(predicate: str) -> PredicateTree:
     return PredicateTree(("on", predicate), (("on", predicate),), {"on": 1, predicate: 2}, {"on": 3, predicate: 1}, 2,
                          "frequency")  # fmt: skip
+
+
+def scene_of(name: str) -> SceneGraph:
+    return SceneGraph("", 90, 90, "predcls", (SceneObject(name, (9.0, 9.0, 80.0, 80.0)),))
 
 
 FIGURES = {
@@ -65,6 +71,7 @@ FIGURES = {
     "sweep axis": lambda name, path: draw_sweep({"a": {0.0: [0.4]}}, path, title="T", axis=name),
     "trade-off": lambda name, path: draw_tradeoff([Mark(name, "HML", (0.3,), (0.2,))], [], path, title="T"),
     "trade-off title": lambda name, path: draw_tradeoff([Mark("a", "HML", (0.3,), (0.2,))], [], path, title=name),
+    "scene": lambda name, path: draw_scene([scene_of(name)], [""]).png(path.with_suffix(".png")),
 }
 
 
@@ -73,7 +80,7 @@ def test_an_installed_font_draws_them(figure, no_other_fonts, tmp_path, capsys, 
     FIGURES[figure](HAN, tmp_path / "boxes")
     assert "no installed font has 3 characters" in capsys.readouterr().err
     no_other_fonts.addfont(make_font(tmp_path / "signs.ttf", HAN))
-    fonts._glyphs.cache_clear()
+    fonts._glyphs.cache_clear(), text._family.cache_clear()
     FIGURES[figure](HAN, tmp_path / "signs")
     assert capsys.readouterr().err == "" and not recwarn.list
     assert (tmp_path / "boxes.png").read_bytes() != (tmp_path / "signs.png").read_bytes()

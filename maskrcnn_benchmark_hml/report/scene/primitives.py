@@ -5,7 +5,7 @@ Lengths are units of the drawing, from its top left corner; an SVG shows a unit 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Union
 
@@ -122,8 +122,6 @@ class Drawing:
 
 def moved(item: Item, dx: float, dy: float) -> Item:
     """The same primitive elsewhere."""
-    from dataclasses import replace
-
     if isinstance(item, Text):
         return replace(item, x=item.x + dx, y=item.y + dy)
     if isinstance(item, Line):

@@ -18,7 +18,7 @@ from ...errors import HMLError
 from ...files import read_json
 from ...metrics.choices import TASKS
 from ...metrics.matching import constrained
-from ...run_folder import METRICS, PICTURES, PREDICTIONS
+from ...run_folder import CONFIG, METRICS, PICTURES, PREDICTIONS
 from ...scene_graph import Relation, SceneGraph, SceneObject
 from ..runs import object_names, predicate_names, results_folder, run_tree, stored_task
 from ..stored import StoredBoxes, load_predictions
@@ -151,7 +151,8 @@ def load_results(path: str) -> Results:
     if not (folder / PREDICTIONS).is_file():
         raise HMLError(
             f"{folder} has no {PREDICTIONS}, because the test ran with TEST.SAVE_PREDICTIONS False; test the run again "
-            "with TEST.SAVE_PREDICTIONS True (hml run tools/relation_test_net.py with the options of its training)"
+            "with the --data of its training: hml run tools/relation_test_net.py --config-file "
+            f"{folder.parent.parent / CONFIG} TEST.SAVE_PREDICTIONS True"
         )
     return _of_test(path, folder)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from PIL import Image
 
 from ...scene_graph import SceneGraph
+from ..fonts import say_missing_in
 from .compare import changed, found_in, in_words, same_objects, strongest
 from .graph_panel import CHANGED, FOUND, Marks, graph_items
 from .photo_panel import COLOURS, display_names, photo_items
-from .primitives import Drawing, Item, extent, moved, text
+from .primitives import Drawing, Item, Text, extent, moved, text
 
 TOP = 20
 """Relations drawn of each graph, unless another number is given."""
@@ -46,21 +48,31 @@ def draw_scene(
     name = name or graphs[0].picture or graphs[0].image_id
     drawn = [strongest(graph, top) for graph in graphs]
     marks = [_marks(one, [*graphs[:at], *graphs[at + 1 :]], annotated) for at, one in enumerate(drawn)]
-    shared = all(same_objects(drawn[0], other) for other in drawn[1:])
-    shown = [_shown(drawn)] * len(drawn) if shared else [_shown([one]) for one in drawn]
-    named = [display_names(graph, of) for graph, of in zip(drawn, shown)]
-    coloured = [_colours(graph, of) for graph, of in zip(drawn, shown)]
-    panels = _panels(drawn, [names for names, _ in named], coloured, marks)
-    columns: list[list[Item]] = []
-    for at, graph in enumerate(drawn):
-        if at == 0 or not shared:
-            columns.append(photo_items(graph, shown[at], *named[at], coloured[at], photo))
-        columns.append(_headed(panels[at], titles[at], _subtitle(graph, annotated)))
+    subtitles = [_subtitle(graph, annotated) for graph in drawn]
+    columns = _columns(drawn, list(zip(titles, subtitles)), marks, photo)
     items = _side_by_side(columns, _headings(name, drawn[0], photo), marks)
+    say_missing_in(item.text for item in items if isinstance(item, Text))
     width, height = extent(items)
     title = f"Scene graph of {name or 'a picture'}" + (f": {', '.join(filter(None, titles))}" if any(titles) else "")
     words = "\n".join(_described(graph, of, marked) for graph, of, marked in zip(drawn, titles, marks))
     return Drawing(width + _MARGIN, height + _MARGIN, tuple(items), title, words)
+
+
+def _columns(
+    graphs: Sequence[SceneGraph], heads: Sequence[tuple[str, str]], marks: Sequence[Marks], photo: Image.Image | None
+) -> list[list[Item]]:
+    """A photo and then the graphs; or for each graph a photo and the graph, if their objects differ."""
+    shared = all(same_objects(graphs[0], other) for other in graphs[1:])
+    shown = [_shown(graphs)] * len(graphs) if shared else [_shown([one]) for one in graphs]
+    named = [display_names(graph, of) for graph, of in zip(graphs, shown)]
+    coloured = [_colours(graph, of) for graph, of in zip(graphs, shown)]
+    panels = _panels(graphs, [names for names, _ in named], coloured, marks)
+    columns: list[list[Item]] = []
+    for at, graph in enumerate(graphs):
+        if at == 0 or not shared:
+            columns.append(photo_items(graph, shown[at], *named[at], coloured[at], photo))
+        columns.append(_headed(panels[at], *heads[at]))
+    return columns
 
 
 def _marks(graph: SceneGraph, others: Sequence[SceneGraph], annotated: SceneGraph | None) -> Marks:
@@ -107,26 +119,29 @@ def _headed(panel: list[Item], title: str, subtitle: str) -> list[Item]:
 
 
 def _headings(name: str, graph: SceneGraph, photo: Image.Image | None) -> list[Item]:
-    items: list[Item] = [text(0, 0, name, 15.0, bold=True, longest=60)] if name else []
+    items: list[Item] = [text(0, 0, PurePath(name).name or name, 15.0, bold=True, longest=60)] if name else []
     if photo is None:
         items.append(text(0, extent(items)[1], "without the photo", 11.0, colour="#555555"))
     return [moved(item, _MARGIN, _MARGIN) for item in items]
 
 
 def _side_by_side(columns: Sequence[list[Item]], headings: list[Item], marks: Sequence[Marks]) -> list[Item]:
-    """Headings, the columns from left to right, and what the marks mean."""
+    """Headings, the columns from left to right, and below the first, the photo, what the marks mean."""
     items, x = list(headings), _MARGIN
     top = max(_MARGIN, extent(headings)[1] + 8)
-    for column in columns:
+    for column in ([*columns[0], *_legend(marks, extent(columns[0])[1] + 12)], *columns[1:]):
         items += [moved(item, x, top) for item in column]
         x += extent(column)[0] + _BETWEEN
+    return items
+
+
+def _legend(marks: Sequence[Marks], top: float) -> list[Item]:
     legend = []
     if any(any(one.found) for one in marks):
         legend.append(f"{FOUND} the annotation has this relation")
     if any(any(one.changed) for one in marks):
         legend.append(f"{CHANGED} another run has another predicate for this pair")
-    bottom = extent(items)[1] + 12
-    return items + [text(_MARGIN, bottom + 16 * at, line, 11.0, colour="#333333") for at, line in enumerate(legend)]
+    return [text(0, top + 16 * at, line, 11.0, colour="#333333") for at, line in enumerate(legend)]
 
 
 def _described(graph: SceneGraph, title: str, marks: Marks) -> str:

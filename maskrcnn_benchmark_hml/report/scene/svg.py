@@ -14,7 +14,7 @@ from .primitives import Drawing, Item, Line, Photo, Rect, arrow_head
 from .text import BASELINE
 
 QUALITY = 85
-LARGEST = 1600
+LARGEST = 1200
 """Longer side of an embedded photo in pixels; larger ones are scaled down."""
 _FONTS = "DejaVu Sans, Verdana, sans-serif"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from maskrcnn_benchmark_hml.scene_graph import Relation, SceneGraph, SceneObject
 
@@ -29,8 +30,6 @@ def crowded(count: int, seed: int = 0, relations: int = 25, width: int = 640, he
 
 def other_predicates(graph: SceneGraph, seed: int = 0) -> SceneGraph:
     """The same objects and pairs; a third of the relations with another predicate."""
-    from dataclasses import replace
-
     chance = random.Random(seed)
     relations = [
         replace(r, predicate=chance.choice([p for p in PREDICATES if p != r.predicate])) if at % 3 == 0 else r

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from itertools import combinations
 from xml.etree import ElementTree
@@ -121,7 +122,8 @@ def test_several_predicates_of_one_pair_are_all_drawn(layout):
     objects = tuple(SceneObject(name, (10.0 * at, 10, 60 + at, 90)) for at, name in enumerate(("man", "horse")))
     names = ("riding", "on", "near", "above")
     graph = SceneGraph("", 100, 100, "predcls", objects, tuple(Relation(0, 1, name) for name in names))
-    assert set(names) <= set(words(draw_scene([graph], [""])))
+    found = words(draw_scene([graph], [""]))
+    assert set(names) <= set(found) and ("subject" in found) == (layout == "list")
 
 
 def test_without_graphviz_there_are_three_columns(monkeypatch):
@@ -143,6 +145,19 @@ def test_graphviz_that_fails_or_hangs_gives_the_list(monkeypatch):
         monkeypatch.setattr(graphviz, "layout_command", lambda command=command: command)
         monkeypatch.setattr(graphviz, "SECONDS", 0.2)
         assert "predicate" in words(draw_scene([crowded(4)], [""]))
+
+
+def test_pygraphviz_serves_where_the_program_is_missing(monkeypatch):
+    pytest.importorskip("pygraphviz", reason="pygraphviz is not installed")
+    graphviz.layout_command.cache_clear()
+    monkeypatch.setattr(graphviz.shutil, "which", lambda name: None)
+    try:
+        assert graphviz.layout_command()[0] == sys.executable
+        nodes = [item.box for item in draw_scene([crowded(12)], [""]).items
+                 if isinstance(item, Rect) and item.fill and item.radius in (3, 9)]  # fmt: skip
+    finally:
+        graphviz.layout_command.cache_clear()
+    assert len(nodes) > 20 and not [pair for pair in combinations(nodes, 2) if overlap(*pair) > 0.5]
 
 
 def test_from_twelve_objects_on_the_photo_has_numbers(layout):
@@ -202,9 +217,9 @@ def test_boxes_stand_where_the_objects_are(tmp_path, photo):
 def test_without_photo_relation_or_object_something_is_drawn(tmp_path):
     empty = SceneGraph("a.jpg", 0, 0, "sgdet")
     assert {"no object", "without the photo", "a.jpg"} <= set(words(draw_scene([empty], [""])))
-    alone = SceneGraph("a.jpg", 30, 2000, "sgdet", (SceneObject("x" * 90, (5, 5, 20, 900)),))
+    alone = SceneGraph("folder/a.jpg", 30, 2000, "sgdet", (SceneObject("x" * 90, (5, 5, 20, 900)),))
     drawing = draw_scene([alone], [""])
-    assert "no relation" in words(drawing)
+    assert {"no relation", "a.jpg"} <= set(words(drawing)) and "folder/a.jpg" in drawing.title
     drawing.png(tmp_path / "a.png")
     ElementTree.fromstring(drawing.svg())
 

@@ -108,7 +108,7 @@ def test_tensors_stay_on_disk_until_they_are_asked_for(stored, monkeypatch):
 def test_a_run_without_predictions_gets_the_remedy(stored):
     out = stored("run")
     (out / "inference" / "some_test" / "eval_results.pytorch").unlink()
-    with pytest.raises(HMLError, match="SAVE_PREDICTIONS False; test the run again with TEST.SAVE_PREDICTIONS True"):
+    with pytest.raises(HMLError, match="SAVE_PREDICTIONS False; .*/run/config.yml TEST.SAVE_PREDICTIONS True$"):
         load_results(str(out))
 
 

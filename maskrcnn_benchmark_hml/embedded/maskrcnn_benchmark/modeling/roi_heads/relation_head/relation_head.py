@@ -10,6 +10,7 @@ import torch
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import make_roi_box_feature_extractor
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.inference import make_roi_relation_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.loss import make_roi_relation_loss_evaluator
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.pair_chunks import pairs_in_chunks
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.roi_relation_feature_extractors import (
     make_roi_relation_feature_extractor,
 )
@@ -64,12 +65,13 @@ class ROIRelationHead(nn.Module):
             rel_pair_idxs = self.samp_processor.prepare_test_pairs(features[0].device, proposals)
 
         roi_features = self.box_feature_extractor(features, proposals)
-        union_features = (
-            self.union_feature_extractor(features, proposals, rel_pair_idxs) if self.use_union_box else None
-        )
-        refine_logits, relation_logits, add_losses = self.predictor(
-            proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features, logger
-        )
+        with pairs_in_chunks(of_test=not self.training):
+            union_features = (
+                self.union_feature_extractor(features, proposals, rel_pair_idxs) if self.use_union_box else None
+            )
+            refine_logits, relation_logits, add_losses = self.predictor(
+                proposals, rel_pair_idxs, rel_labels, rel_binarys, roi_features, union_features, logger
+            )
         if not self.training:
             return roi_features, self.post_processor((relation_logits, refine_logits), rel_pair_idxs, proposals), {}
         loss_rel, loss_refine_obj = self.loss_evaluator(proposals, rel_labels, relation_logits, refine_logits)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import make_roi_box_feature_extractor
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.pair_chunks import chunk_size
 from maskrcnn_benchmark.modeling.utils import cat, global_pair_index, lengths_of, lookup
 from torch import Tensor, nn
 from yacs.config import CfgNode
@@ -49,24 +50,49 @@ class RelationFeatureExtractor(nn.Module):
         """Maps, boxes and per image (P_i, 2) pairs -> (P, out_channels), the images' pairs in a row."""
         pairs = global_pair_index(rel_pair_idxs, [len(p) for p in proposals])
         boxes = cat([p.bbox for p in proposals])
+        if (size := chunk_size(len(pairs))) is not None:
+            return self._in_chunks(features, proposals, pairs, size)
         rects = self.rect_conv(self.pair_masks(proposals, pairs))
         unions, which = union_rois(boxes, lengths_of(proposals, boxes.device), pairs)
         pooled = self.feature_extractor.pooler.pool_rois(features, unions)
         # index_select, not pooled[which]: its backward adds rows in a fixed order, so runs repeat bit by bit
         return self.feature_extractor.forward_without_pool(pooled.index_select(0, which) + rects)
 
+    def _in_chunks(self, features: Sequence[Tensor], proposals: Sequence[BoxList], pairs: Tensor, size: int) -> Tensor:
+        """:meth:`forward` for at most ``size`` pairs at once, both directions of a pair in one chunk."""
+        boxes, masks = cat([p.bbox for p in proposals]), self.box_masks(proposals)
+        unions, which = union_rois(boxes, lengths_of(proposals, boxes.device), pairs)
+        order = which.argsort(stable=True)
+        step = max(size // 2, 1)
+        counts = [len(part) for part in unions.split(step)]
+        firsts = torch.arange(0, len(unions) + step, step, device=pairs.device)
+        ends = torch.searchsorted(which[order], firsts).tolist()
+        result = boxes.new_empty(0)
+        for number, count in enumerate(counts):
+            rows = order[ends[number] : ends[number + 1]]
+            first = number * step
+            pooled = self.feature_extractor.pooler.pool_rois(features, unions[first : first + count])
+            pooled = pooled.index_select(0, which[rows] - first) + self.rect_conv(masks[pairs[rows]])
+            part = self.feature_extractor.forward_without_pool(pooled)
+            result = result if number else part.new_empty(len(pairs), part.shape[1])
+            result[rows] = part
+        return result
+
     def pair_masks(self, proposals: Sequence[BoxList], pairs: Tensor) -> Tensor:
         """(P, 2, rect_size, rect_size): 1 inside the subject's box, then the object's, the image scaled to that square.
 
         A box covers every cell that it touches.
         """
+        return self.box_masks(proposals)[pairs]
+
+    def box_masks(self, proposals: Sequence[BoxList]) -> Tensor:
+        """(N, rect_size, rect_size): the mask of each box."""
         size = self.rect_size
         scaled = cat([p.bbox * p.bbox.new_tensor([size / p.size[0], size / p.size[1]] * 2) for p in proposals])
         low, high = scaled[:, :2].floor()[..., None], scaled[:, 2:].ceil()[..., None]
         cell = torch.arange(size, device=scaled.device)
         across, down = ((cell >= low) & (cell <= high)).unbind(1)
-        masks = (down[:, :, None] & across[:, None, :]).to(scaled.dtype)
-        return masks[pairs]
+        return (down[:, :, None] & across[:, None, :]).to(scaled.dtype)
 
 
 def union_rois(boxes: Tensor, counts: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:

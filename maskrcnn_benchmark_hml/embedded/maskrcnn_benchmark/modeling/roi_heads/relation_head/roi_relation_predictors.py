@@ -13,6 +13,7 @@ from maskrcnn_benchmark.modeling.make_layers import init_normal, init_xavier
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_motifs import FrequencyBias, LSTMContext
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_transformer import TransformerContext
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.model_vctree import VCTreeLSTMContext
+from maskrcnn_benchmark.modeling.roi_heads.relation_head.pair_chunks import by_chunks
 from maskrcnn_benchmark.modeling.roi_heads.relation_head.tree_scores import pair_loss
 from maskrcnn_benchmark.modeling.utils import global_pair_index, lookup
 from torch import Tensor, nn
@@ -122,8 +123,12 @@ class MotifPredictor(PairPredictor):
         obj_dists, obj_preds, edge_ctx = self.context_layer(roi_features, proposals)
         num_objs = [len(p) for p in proposals]
         pairs = global_pair_index(rel_pair_idxs, num_objs)
-        pair_rep = self.of_pairs(self.post_cat, self.post_emb(edge_ctx), pairs)
-        rel_dists = self.rel_compress(self.with_vision(pair_rep, union_features))
+        edges = self.post_emb(edge_ctx)
+
+        def logits(pairs: Tensor, unions: Tensor | None) -> Tensor:
+            return self.rel_compress(self.with_vision(self.of_pairs(self.post_cat, edges, pairs), unions))
+
+        rel_dists = by_chunks(logits, pairs, union_features)
         return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), {}
 
 
@@ -156,8 +161,12 @@ class TransformerPredictor(PairPredictor):
         num_objs = [len(p) for p in proposals]
         pairs = global_pair_index(rel_pair_idxs, num_objs)
         edges = self.post_emb(edge_ctx)
-        pair_rep = self.with_vision(self.of_pairs(self.post_cat, edges, pairs), union_features)
-        rel_dists = self.rel_compress(pair_rep) + self.of_pairs(self.ctx_compress, edges, pairs)
+
+        def logits(pairs: Tensor, unions: Tensor | None) -> Tensor:
+            pair_rep = self.with_vision(self.of_pairs(self.post_cat, edges, pairs), unions)
+            return self.rel_compress(pair_rep) + self.of_pairs(self.ctx_compress, edges, pairs)
+
+        rel_dists = by_chunks(logits, pairs, union_features)
         return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), {}
 
 
@@ -191,8 +200,12 @@ class VCTreePredictor(PairPredictor):
         obj_dists, obj_preds, edge_ctx, scores = self.context_layer(roi_features, proposals, rel_pair_idxs)
         num_objs = [len(p) for p in proposals]
         pairs = global_pair_index(rel_pair_idxs, num_objs)
-        pair_rep = self.of_pairs(self.post_cat, self.post_emb(edge_ctx).relu(), pairs)
-        rel_dists = self.ctx_compress(self.with_vision(pair_rep, union_features))
+        edges = self.post_emb(edge_ctx).relu()
+
+        def logits(pairs: Tensor, unions: Tensor | None) -> Tensor:
+            return self.ctx_compress(self.with_vision(self.of_pairs(self.post_cat, edges, pairs), unions))
+
+        rel_dists = by_chunks(logits, pairs, union_features)
         losses = {"binary_loss": pair_loss(scores, rel_binarys)} if self.training else {}
         return *self.outputs(rel_dists, obj_dists, obj_preds, pairs, num_objs, rel_pair_idxs), losses
 

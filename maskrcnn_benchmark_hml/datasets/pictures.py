@@ -123,10 +123,9 @@ def open_picture(path: str | Path, load: bool = True) -> Image.Image:
         picture = Image.open(path)
         if load:
             picture.load()
-            return _eight_bits(picture, path)
-        return picture
     except Image.DecompressionBombError as error:
         raise HMLError(f"the picture {path} has more pixels than PIL reads ({error}); make it smaller") from error
     # PIL raises SyntaxError and ValueError for some broken files, OSError for the others.
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise HMLError(f"the picture {why_unreadable(path, error, 'a picture')}") from error
+    return _eight_bits(picture, path) if load else picture

@@ -12,6 +12,7 @@ from ..errors import HMLError
 from . import hook_points
 from . import settings as host_settings
 from .environment import say
+from .own_pictures import check_own_pictures, counted_before
 from .values import value
 
 
@@ -28,10 +29,14 @@ def check_data(cfg: CfgNode, trains: bool) -> None:
     if not training:
         raise HMLError("DATASETS.TRAIN names no dataset; give one with the configuration (--config-file FILE)")
     own_pictures = bool(value(cfg, "TEST.CUSTUM_EVAL"))
+    if own_pictures and not trains:
+        check_own_pictures(cfg)
     others = [] if own_pictures else [*(cfg.DATASETS.get("VAL", ()) if trains else ()), *cfg.DATASETS.get("TEST", ())]
     checked: dict[tuple[str, str, str], Vocabulary] = {}
     for name in dict.fromkeys([*training, *others]):
         files = hook_points.dataset_files(cfg, name)
+        if own_pictures and not trains and files is not None and counted_before(cfg, training, files[0]):
+            continue
         if files is not None and files not in checked:
             checked[files], notes = check_files(*files)
             for note in notes:

@@ -149,9 +149,8 @@ def _run(model: Model, opened: Sequence[tuple[Job, Photo]], top: int) -> Iterato
             for one in opened:
                 yield from _run(model, [one], top)
             return
-        job = opened[0][0]
-        why = f"{error}" if isinstance(error, HMLError) else "it does not fit into memory; choose a smaller --batch"
-        yield Outcome(job.number, failure=f"{job.picture.name}: {why}")
+        why = str(error) if isinstance(error, HMLError) else "it does not fit into memory; make it smaller"
+        yield Outcome(opened[0][0].number, failure=why)
         return
     for (job, photo), graph in zip(opened, graphs):
         yield _outcome(job, photo, graph)

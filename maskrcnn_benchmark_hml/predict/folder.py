@@ -37,6 +37,7 @@ class ResultFolder:
     """Results below ``root``. Nothing is written before :meth:`begin`.
 
     Args:
+        run: the OUTPUT_DIR of the run, which may have been moved since.
         bound: what the results depend on besides the pictures; another folder is needed for other values.
 
     Raises:
@@ -44,8 +45,8 @@ class ResultFolder:
             names.
     """
 
-    def __init__(self, root: str | Path, bound: dict[str, Any]) -> None:
-        self.root, self.bound = Path(root), bound
+    def __init__(self, root: str | Path, run: Path, bound: dict[str, Any]) -> None:
+        self.root, self.run, self.bound = Path(root), str(run.resolve()), bound
         self._places: dict[str, Path] = {}  # place below GRAPHS, without ending, by the picture's real path
         self._taken: set[str] = set()
         check_place(self.root, "--out")
@@ -64,10 +65,9 @@ class ResultFolder:
             raise HMLError(f"{self.root / RECORD} is no record of hml predict; choose another --out")
         for key, value in self.bound.items():
             if stored.get(key) != value:
-                raise HMLError(
-                    f"{self.root} has predictions with another {key} ({stored.get(key)}, now {value}); choose another "
-                    "--out, or delete that folder to predict again"
-                )
+                how = f"of {record.get('run')}" if key == "checkpoint" else f"{stored.get(key)}, now {value}"
+                raise HMLError(f"{self.root} has predictions with another {key} ({how}); choose another --out, or "
+                               "delete that folder to predict again")  # fmt: skip
 
     @contextmanager
     def begin(self) -> Iterator[None]:
@@ -77,7 +77,7 @@ class ResultFolder:
             HMLError: it cannot be written, or another process writes into it.
         """
         if not (self.root / RECORD).is_file():
-            write_json(self.root / RECORD, {"bound": self.bound, "failed": {}}, "record", indent=1)
+            self._write_record({})
         busy = f"another hml predict writes into {self.root}; wait for it, or choose another --out"
         with one_at_a_time(self.root / LOCK, busy):
             yield
@@ -148,8 +148,11 @@ class ResultFolder:
                 out.write(between + json.dumps(content, allow_nan=False))
                 between = ",\n"
             out.write("\n]}\n")
-        write_json(self.root / RECORD, {"bound": self.bound, "failed": failed}, "record", indent=1)
+        self._write_record(failed)
         return self.root / ALL
+
+    def _write_record(self, failed: dict[str, str]) -> None:
+        write_json(self.root / RECORD, {"run": self.run, "bound": self.bound, "failed": failed}, "record", indent=1)
 
 
 def _source(file: Path) -> dict[str, Any]:

@@ -196,13 +196,13 @@ def predict(
     if stated is not None:
         work.notes += stated.notes
         _take_boxes(work, stated.pictures, stated.said, trained)
-    folder = None if out is None else ResultFolder(out, _bound(trained, top))
+    folder = None if out is None else ResultFolder(out, trained.folder, _bound(trained, top))
     return Predictions(work, lambda: open_run(run, sgb, device), top, batch, folder, drawer)
 
 
 def _bound(trained: FinishedRun, top: int) -> dict[str, Any]:
     """What results depend on besides the pictures and their boxes."""
-    return {"run": str(trained.folder.resolve()), "checkpoint": content_digest(trained.checkpoint), "top": top}
+    return {"checkpoint": content_digest(trained.checkpoint), "top": top}
 
 
 def _check_boxes_wanted(trained: FinishedRun, given: bool) -> None:

@@ -164,3 +164,10 @@ def test_a_cache_of_several_training_sets_belongs_to_all_of_them(annotated, tmp_
     annotated.cfg.DATASETS = SimpleNamespace(TRAIN=("VG_train", "VG_train", "own_train"))
     annotated.get()
     assert not together.exists() and together.name in caplog.text
+
+
+def test_a_cache_stands_for_annotations_that_are_not_there(annotated, tmp_path):
+    """A test on the user's own pictures needs the names alone."""
+    annotated.get()
+    (tmp_path / "a.h5").unlink()
+    assert torch.equal(annotated.get()["fg_matrix"], RESULT["fg_matrix"]) and annotated.counted == [1]

@@ -17,6 +17,7 @@ from maskrcnn_benchmark.data import get_dataset_statistics, make_data_loader
 from maskrcnn_benchmark.data.datasets import VGDataset
 from maskrcnn_benchmark.data.datasets.vg_files import read_annotations
 from maskrcnn_benchmark.data.datasets.visual_genome import one_per_pair
+from PIL import Image
 
 from maskrcnn_benchmark_hml.errors import HMLError
 
@@ -220,8 +221,57 @@ def test_own_pictures(tiny_vg, tmp_path):
     listed = tmp_path / "list.json"
     listed.write_text(json.dumps(data.custom_files[:2]))
     assert len(dataset(tiny_vg, "test", custom_eval=True, custom_path=str(listed))) == 2
-    with pytest.raises(HMLError, match="no picture"):
-        dataset(tiny_vg, "test", custom_eval=True, custom_path=str(tmp_path))
+    assert dataset(tiny_vg, "test", custom_eval=True, custom_path=data.custom_files[4]).custom_files == [
+        data.custom_files[4]]
+
+
+def test_own_pictures_of_other_endings_and_other_files(tiny_vg, tmp_path, caplog):
+    picture = Image.new("RGB", (20, 10))
+    for name in ("a.webp", "b.bmp", "c.gif", "d.PNG"):
+        picture.save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "more").mkdir()
+    data = dataset(tiny_vg, "test", custom_eval=True, custom_path=str(tmp_path))
+    assert [Path(file).name for file in data.custom_files] == ["a.webp", "b.bmp", "c.gif", "d.PNG"]
+    assert "2 entries of" in caplog.text and "notes.txt" in caplog.text and "more" in caplog.text
+
+
+@pytest.mark.parametrize("content, words", [
+    (None, "does not exist; name a folder of pictures"), ("{}", "holds no list of pictures"), ("[]", "has no picture"),
+    ('["gone.jpg"]', "lists gone.jpg, which does not exist here .1 of 1"),
+])
+def test_wrong_own_pictures(content, words, tiny_vg, tmp_path):
+    if content:
+        (tmp_path / "list.json").write_text(content)
+    with pytest.raises(HMLError, match=f"TEST.CUSTUM_PATH .*list.json.*{words}"):
+        dataset(tiny_vg, "test", custom_eval=True, custom_path=str(tmp_path / "list.json"))
+
+
+def test_own_pictures_and_names_are_listed_before_the_work(tiny_vg, tiny_cfg, tmp_path):
+    out = tmp_path / "new" / "out"
+    tiny_cfg.merge_from_list(["TEST.CUSTUM_EVAL", True, "TEST.CUSTUM_PATH", str(tiny_vg / "VG_100K"),
+                              "DETECTED_SGG_DIR", str(out), "MODEL.ROI_RELATION_HEAD.USE_GT_BOX", False,
+                              "MODEL.ROI_RELATION_HEAD.USE_GT_OBJECT_LABEL", False])  # fmt: skip
+    (loader,) = make_data_loader(tiny_cfg, "test")
+    info = json.loads((out / "custom_data_info.json").read_text())
+    assert info["idx_to_files"] == loader.dataset.custom_files
+    assert info["ind_to_classes"][:2] == ["__background__", "man"] and info["ind_to_predicates"][1] == "on"
+    tiny_cfg.MODEL.ROI_RELATION_HEAD.USE_GT_BOX = True
+    with pytest.raises(HMLError, match="hml predict OUTPUT_DIR PICTURES --boxes FILE"):
+        make_data_loader(tiny_cfg, "test")
+
+
+def test_statistics_without_annotations_come_from_the_cache(tiny_vg, tiny_cfg, tmp_path, monkeypatch):
+    first = get_dataset_statistics(tiny_cfg)
+    names = tmp_path / "names"
+    names.mkdir()
+    shutil.copy(tiny_vg / FILES["dict_file"], names)
+    monkeypatch.setenv("HML_DATA", str(names))
+    assert torch.equal(get_dataset_statistics(tiny_cfg)["fg_matrix"], first["fg_matrix"])
+    (cache,) = tmp_path.glob("*_statistics.cache")
+    cache.unlink()
+    with pytest.raises(HMLError, match="VG-SGG-with-attri.h5"):
+        get_dataset_statistics(tiny_cfg)
 
 
 def edit(name, change):

@@ -115,16 +115,74 @@ def test_missing_image_is_an_error():
         )
 
 
-def test_scene_graphs_of_own_pictures(tmp_path):
-    own = cfg.clone()
-    own.TEST.CUSTUM_EVAL = True
-    own.DETECTED_SGG_DIR = str(tmp_path)
+@pytest.fixture
+def own(tmp_path):
+    tree = cfg.clone()
+    tree.TEST.CUSTUM_EVAL, tree.DETECTED_SGG_DIR = True, str(tmp_path)
+    return tree
+
+
+def test_scene_graphs_of_own_pictures(own, tmp_path):
     assert inference_module.inference(own, Model(), loader(), "custom", device="cpu", logger=LOG) == -1.0
-    graph = json.loads((tmp_path / "custom_prediction.json").read_text())["0"]
+    graphs = json.loads((tmp_path / "custom_prediction.json").read_text())
+    assert sorted(graphs) == ["0", "1", "2", "3"]
+    graph = graphs["0"]
     assert graph["bbox_labels"] == [4, 3]
     assert graph["rel_labels"] == [2, 1]
     assert graph["rel_pairs"] == [[0, 1], [1, 0]]
     assert graph["rel_scores"] == pytest.approx([0.7, 0.05])
+    assert graph["bbox_size"] == [10, 10]
+    assert graph["rel_all_scores"] == [[0.1, 0.2, 0.7], [0.9, 0.05, 0.05]]  # rounded: float32 has 0.10000000149
+
+
+def test_own_pictures_are_written_one_by_one_and_whole_or_not_at_all(own, tmp_path, monkeypatch):
+    lengths = []
+
+    class Watched(Model):
+        def forward(self, images, targets):
+            lengths.append(sum(file.stat().st_size for file in tmp_path.glob(".*.part")))
+            if len(lengths) == 3:
+                raise KeyboardInterrupt
+            return super().forward(images, targets)
+
+    many = [tuple(range(k, k + 100)) for k in range(0, 300, 100)]
+    with pytest.raises(KeyboardInterrupt):
+        inference_module.inference(own, Watched(), loader(many), "custom", device="cpu", logger=LOG)
+    assert 0 == lengths[0] < lengths[1] and not list(tmp_path.iterdir())
+    with pytest.raises(HMLError, match="1 of 4 images .*first: 3"):
+        inference_module.inference(own, Model(), loader(((0, 1), (2,))), "custom", device="cpu", logger=LOG)
+    assert not list(tmp_path.iterdir())
+
+
+class Detector(Model):
+    """Its box head finds nothing in picture 1 and hands on the likeliest box; its relation head makes the pair 0, 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.roi_heads = torch.nn.ModuleDict({"box": Box()})
+
+    def forward(self, images, targets):
+        detections = self.roi_heads.box([float(target.bbox[0, 0]) for target in targets])[1]
+        for boxes in detections:
+            boxes.add_field("pred_rel_scores", torch.tensor([[0.1, 0.2, 0.7]]))
+            boxes.add_field("rel_pair_idxs", torch.tensor([[0, 0]]))
+        return detections
+
+
+class Box(torch.nn.Module):
+    def forward(self, numbers):
+        found = [prediction(0.0)[torch.tensor([0])] for _ in numbers]
+        for boxes, number in zip(found, numbers):
+            boxes.add_field("pred_scores", torch.tensor([0.001 if number == 1 else 0.6]))
+        return None, found, {}
+
+
+def test_a_picture_without_detection_has_an_empty_graph(own, tmp_path):
+    inference_module.inference(own, Detector(), loader(), "custom", device="cpu", logger=LOG)
+    graphs = json.loads((tmp_path / "custom_prediction.json").read_text())
+    assert [len(graphs[str(k)]["bbox"]) for k in range(4)] == [1, 0, 1, 1]
+    for graph in graphs.values():  # one box has no relation with itself
+        assert graph["rel_pairs"] == graph["rel_labels"] == graph["rel_scores"] == graph["rel_all_scores"] == []
 
 
 def test_bar_only_with_a_terminal_or_reported_to_a_file(monkeypatch, tmp_path):

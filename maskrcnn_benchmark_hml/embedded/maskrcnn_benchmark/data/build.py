@@ -16,8 +16,9 @@ from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_labels
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark_hml.datasets.own_pictures import WITHOUT_BOXES
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import load_torch, save_torch
+from maskrcnn_benchmark_hml.files import load_torch, save_torch, write_json
 
 from . import datasets as D
 from .collate_batch import BatchCollator
@@ -39,7 +40,8 @@ def _catalog(cfg: CfgNode) -> Any:
 def get_dataset_statistics(cfg: CfgNode) -> dict[str, Any]:
     """Predicate counts of the training split, from ``OUTPUT_DIR/<dataset>_statistics.cache`` if it is still valid.
 
-    The cache is valid while the annotation and vocabulary files keep their size and time.
+    The cache is valid while the annotation and vocabulary files keep their size and time. It stands for annotations
+    that are not there: a test on pictures of the user needs none.
 
     Returns:
         ``fg_matrix``, ``pred_dist`` (C, C, P), ``obj_classes``, ``rel_classes``, ``att_classes``.
@@ -50,7 +52,8 @@ def get_dataset_statistics(cfg: CfgNode) -> dict[str, Any]:
     args = entry["args"]
     sources = [_identity(args[key]) for key in ("roidb_file", "dict_file") if key in args]
     cache = Path(cfg.OUTPUT_DIR) / f"{name}_statistics.cache"
-    result = _read_cache(cache, sources)
+    absent = not os.path.isfile(args["roidb_file"]) if "roidb_file" in args else False
+    result = _read_cache(cache, None if absent else sources)
     if result is not None:
         logger.info("Statistics of %s: read from %s", name, cache)
     else:
@@ -70,8 +73,12 @@ def _identity(file: str) -> list[Any]:
     return [os.path.realpath(file), status.st_size, status.st_mtime_ns]
 
 
-def _read_cache(cache: Path, sources: list[list[Any]]) -> dict[str, Any] | None:
-    """The cached statistics, or None when there are none, or they belong to other files or cannot be read."""
+def _read_cache(cache: Path, sources: list[list[Any]] | None) -> dict[str, Any] | None:
+    """The cached statistics, or None when there are none, or they cannot be read, or belong to other files.
+
+    Args:
+        sources: the files that they must belong to; None: any.
+    """
     if not cache.is_file():
         return None
     try:
@@ -79,7 +86,7 @@ def _read_cache(cache: Path, sources: list[list[Any]]) -> dict[str, Any] | None:
     except Exception as error:  # torch raises many types for a damaged file; the cache is only a copy
         logging.getLogger(__name__).warning("%s cannot be read and is made again (%s)", cache, error)
         return None
-    if not isinstance(content, dict) or content.get("sources") != sources:
+    if not isinstance(content, dict) or sources is not None and content.get("sources") != sources:
         logging.getLogger(__name__).info("%s belongs to other annotation files and is made again", cache)
         return None
     return {key: content[key] for key in _STATISTICS}
@@ -136,6 +143,13 @@ def _check_class_counts(cfg: CfgNode, objects: list, predicates: list, attribute
                            f"set it to {len(names)}")  # fmt: skip
 
 
+def save_custom_data_info(cfg: CfgNode, dataset: Any) -> None:
+    """Write which of the user's pictures and which names the numbers in custom_prediction.json mean."""
+    content = {"idx_to_files": dataset.custom_files, "ind_to_classes": dataset.ind_to_classes,
+               "ind_to_predicates": dataset.ind_to_predicates}  # fmt: skip
+    write_json(Path(cfg.DETECTED_SGG_DIR) / "custom_data_info.json", content, "list of pictures and names")
+
+
 # ---- loaders ----
 
 
@@ -189,6 +203,8 @@ def make_data_loader(
         if value not in ("train", "val", "test"):
             raise HMLError(f"there is no data loader for {value!r}; use train, val or test")
     is_train = mode == "train"
+    if not is_train and cfg.TEST.CUSTUM_EVAL and cfg.MODEL.RELATION_ON and cfg.MODEL.ROI_RELATION_HEAD.USE_GT_BOX:
+        raise HMLError(WITHOUT_BOXES)
     if not is_train and not cfg.TEST.CUSTUM_EVAL and not boxes_are_given(cfg):
         require_coco_code()  # now, not after the images have gone through the network
     key, images_per_batch = ("SOLVER", cfg.SOLVER.IMS_PER_BATCH) if is_train else ("TEST", cfg.TEST.IMS_PER_BATCH)
@@ -197,6 +213,8 @@ def make_data_loader(
                        f"{get_world_size()} processes")  # fmt: skip
     names = {"train": cfg.DATASETS.TRAIN, "val": cfg.DATASETS.VAL, "test": cfg.DATASETS.TEST}[split]
     datasets = build_dataset(cfg, names, build_transforms(cfg, is_train), _catalog(cfg), is_train)
+    if cfg.TEST.CUSTUM_EVAL and not is_train and is_main_process():
+        save_custom_data_info(cfg, datasets[0])
     if is_train:
         mkdir(cfg.OUTPUT_DIR)
         save_labels(datasets, cfg.OUTPUT_DIR)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate, start_evaluation
+from maskrcnn_benchmark.engine.own_pictures import (
+    EmptyWithoutDetection,
+    check_complete,
+    scene_graph_writer,
+    scene_graphs_file,
+)
 from maskrcnn_benchmark.engine.progress import progress_bar
 from maskrcnn_benchmark.utils.comm import gather, get_world_size, is_main_process
 from maskrcnn_benchmark.utils.timer import Timer, get_time_str
 from yacs.config import CfgNode
 
-from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import write_json
 from maskrcnn_benchmark_hml.finite import check_scores, check_weights
 
 
@@ -53,13 +56,8 @@ def _in_order(parts: Sequence[dict[int, Any]], images: int) -> list[Any]:
     merged: dict[int, Any] = {}
     for part in parts:
         merged.update(part)
-    _check_complete([number for number in range(images) if number not in merged], images)
+    check_complete([number for number in range(images) if number not in merged], images)
     return [merged[number] for number in range(images)]
-
-
-def _check_complete(absent: Sequence[int], images: int) -> None:
-    if absent:
-        raise HMLError(f"{len(absent)} of {images} images have no prediction (first: {absent[0]}); check the sampler")
 
 
 def inference(
@@ -92,37 +90,28 @@ def inference(
     """
     check_weights(model.named_parameters(), "the model to test")
     logger = logger or logging.getLogger("maskrcnn_benchmark.inference")
-    device = torch.device(device)
-    dataset, processes = data_loader.dataset, get_world_size()
+    device, dataset = torch.device(device), data_loader.dataset
     logger.info("Start evaluation on %s dataset (%d images).", dataset_name, len(dataset))
+    if cfg.TEST.CUSTUM_EVAL:
+        return _own_pictures(cfg, model, data_loader, device, dataset_name, logger)
     total, forward = Timer(), Timer()
     total.tic()
     kept: dict[int, Any] = {}
     evaluation = None
-    if not cfg.TEST.CUSTUM_EVAL and not (output_folder and cfg.TEST.SAVE_PREDICTIONS):
+    if not (output_folder and cfg.TEST.SAVE_PREDICTIONS):
         evaluation = start_evaluation(cfg, dataset, iou_types)
     take = evaluation.add if evaluation else kept.__setitem__
     compute_on_dataset(model, data_loader, device, forward, take, label=dataset_name)
     parts = gather(evaluation.part() if evaluation else kept)
     total.toc()
-    for what, timer in (("Total run time", total), ("Model inference time", forward)):
-        per_image = timer.total_time * processes / max(len(dataset), 1)
-        logger.info(
-            "%s: %s (%.4f s / img per device, on %d devices)",
-            what, get_time_str(timer.total_time), per_image, processes,
-        )
+    _log_times(logger, total, forward, len(dataset))
     if not is_main_process():
         return -1.0
     if evaluation:
         evaluation.merge(parts)
-        _check_complete(evaluation.missing(), len(dataset))
+        check_complete(evaluation.missing(), len(dataset))
         return evaluation.finish(output_folder, logger)
     predictions = _in_order(parts, len(dataset))
-    if cfg.TEST.CUSTUM_EVAL:
-        path = Path(cfg.DETECTED_SGG_DIR) / "custom_prediction.json"
-        write_json(path, {i: scene_graph(p) for i, p in enumerate(predictions)}, "scene graphs")
-        logger.info("Scene graphs of %d pictures are in %s", len(predictions), path)
-        return -1.0
     return evaluate(
         cfg=cfg,
         predictions=predictions,
@@ -136,24 +125,31 @@ def inference(
     )
 
 
-def scene_graph(prediction: Any) -> dict[str, list[Any]]:
-    """One image's prediction as plain lists: boxes by descending score, relations by descending predicate score.
+def _log_times(logger: logging.Logger, total: Timer, forward: Timer, images: int) -> None:
+    processes = get_world_size()
+    for what, timer in (("Total run time", total), ("Model inference time", forward)):
+        per_image = timer.total_time * processes / max(images, 1)
+        logger.info(
+            "%s: %s (%.4f s / img per device, on %d devices)",
+            what, get_time_str(timer.total_time), per_image, processes,
+        )
 
-    ``rel_pairs`` hold positions in the *sorted* boxes; predicate 0, the background, is never a ``rel_labels`` entry.
+
+def _own_pictures(
+    cfg: CfgNode, model: torch.nn.Module, data_loader: Any, device: torch.device, label: str, logger: logging.Logger
+) -> float:
+    """Write the scene graphs of the user's pictures, one at a time.
+
+    Raises:
+        HMLError: a score is NaN or infinite, a picture has no prediction, or the file cannot be written.
     """
-    boxes = prediction.convert("xyxy").bbox
-    scores, labels = prediction.get_field("pred_scores"), prediction.get_field("pred_labels")
-    order = torch.argsort(scores, descending=True, stable=True)
-    position = torch.argsort(order)
-    probabilities = prediction.get_field("pred_rel_scores")
-    best, predicate = probabilities[:, 1:].max(dim=1)
-    ranked = torch.argsort(best, descending=True, stable=True)
-    return {
-        "bbox": boxes[order].tolist(),
-        "bbox_labels": labels[order].tolist(),
-        "bbox_scores": scores[order].tolist(),
-        "rel_pairs": position[prediction.get_field("rel_pair_idxs")[ranked]].tolist(),
-        "rel_labels": (predicate[ranked] + 1).tolist(),
-        "rel_scores": best[ranked].tolist(),
-        "rel_all_scores": probabilities[ranked].tolist(),
-    }
+    pictures, total, forward = len(data_loader.dataset), Timer(), Timer()
+    total.tic()
+    model = EmptyWithoutDetection(model, cfg.MODEL.ROI_HEADS.SCORE_THRESH)
+    with scene_graph_writer(cfg, pictures) as take:
+        compute_on_dataset(model, data_loader, device, forward, take, label=label)
+    total.toc()
+    _log_times(logger, total, forward, pictures)
+    if is_main_process():
+        logger.info("Scene graphs of %d pictures are in %s", pictures, scene_graphs_file(cfg))
+    return -1.0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from maskrcnn_benchmark_hml.datasets.pictures import ENDINGS, open_picture
+from maskrcnn_benchmark_hml.datasets.own_pictures import own_pictures
+from maskrcnn_benchmark_hml.datasets.pictures import open_picture
 from maskrcnn_benchmark_hml.datasets.visible import images_with_boxes, leave_out_images, no_overlap
 from maskrcnn_benchmark_hml.errors import HMLError
-from maskrcnn_benchmark_hml.files import read_json
 
 from ..seeding import drawn_from
 from .vg_files import BOX_SCALE, Annotations, per_image, read_annotations, read_images, read_vocabulary
@@ -43,7 +41,8 @@ class VGDataset(Dataset):
         filter_duplicate_rels: training shows one of a pair's predicates, drawn anew each time.
         filter_non_overlap: training leaves out relations whose boxes do not touch.
         flip_aug: mirror half of the training images (on top of the transforms).
-        custom_eval, custom_path: the user's own pictures (a folder, or a JSON list of files) instead of the split.
+        custom_eval, custom_path: the user's own pictures (a folder, one picture, or a JSON
+            list of files) instead of the split.
 
     Attributes (lists have one entry per image and may be edited together after construction):
         gt_boxes: (n, 4) x1, y1, x2, y2 at scale 1024.
@@ -117,13 +116,10 @@ class VGDataset(Dataset):
 
     def get_custom_imgs(self, path: str) -> None:
         """Lists the user's pictures in ``custom_files`` and their sizes in ``img_info``."""
-        if os.path.isdir(path):
-            files = [str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in ENDINGS]
-        else:
-            files = [str(file) for file in read_json(path)]
-        if not files:
-            raise HMLError(f"TEST.CUSTUM_PATH {path} has no picture ({', '.join(ENDINGS)}); "
-                           "name a folder of pictures or a JSON list")  # fmt: skip
+        files, others = own_pictures(path)
+        if others:
+            logger.warning("%d entries of %s are no pictures and are left out: %s", len(others), path,
+                           ", ".join(others[:10]))  # fmt: skip
         self.custom_files, self.img_info = files, []
         for file in tqdm(files, desc="pictures", disable=None):
             with open_picture(file, load=False) as image:

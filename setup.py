@@ -31,6 +31,8 @@ INSTALL_REQUIRES = [
     "tqdm>=4.64",
     "filelock>=3.4",  # torch needs it too
     "matplotlib>=3.6",  # falls back to further fonts for single characters
+    "jinja2>=3.1",  # the report page; torch needs it too
+    "markupsafe>=2.0",  # jinja2 needs it too
     "pycocotools>=2.0.6",  # mAP of the detector, SGCls and SGDet
     "six>=1.16",  # six and scipy are imported by Scene-Graph-Benchmark.pytorch itself
     "scipy>=1.8",
@@ -38,7 +40,7 @@ INSTALL_REQUIRES = [
 
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
 # nothing of it may become importable as maskrcnn_benchmark_hml.embedded or, worse, as a top-level package.
-DATA = ["**/*.yaml", "**/*.json", "py.typed"]
+DATA = ["**/*.yaml", "**/*.json", "py.typed", "report/page/files/*"]
 EMBEDDED = ["embedded/**/*.py"]
 
 setup(
@@ -57,7 +59,7 @@ setup(
     package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require={
-        "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3",
+        "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3", "selenium>=4.11",
                 "mypy>=1.11", "types-PyYAML", "types-tqdm"],  # fmt: skip
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.12,<3"],
     },

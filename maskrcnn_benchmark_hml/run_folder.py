@@ -18,10 +18,12 @@ RESUME_SUFFIX = ".hml.pt"
 METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "result_dict.pytorch", "matches.npz"
 PREDICTIONS = "eval_results.pytorch"
 ZERO_SHOT = "zero_shot.json"
+CONFIG = "config.yml"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
 TRAINING_LOCK, STATUS = "run.lock", "status.json"
 IMPORTANCE = "importance.json"
+CURVES = "metrics.jsonl"
 
 #: Path below OUTPUT_DIR -> what it is. ``<...>`` and ``*`` stand for a part of a name.
 FILES = {
@@ -31,7 +33,7 @@ FILES = {
     LAST_CHECKPOINT: "path of the newest checkpoint; a run that is started again continues there",
     "log.txt": "the log",
     "<dataset>_statistics.cache": "predicate frequencies of the training images; counted again if these change",
-    "config.yml": "the whole configuration",
+    CONFIG: "the whole configuration",
     "labels.json": "class names (bundled benchmark and SGB)",
     f"inference/<dataset>/{METRICS}": "every metric (bundled benchmark)",
     f"inference/<dataset>/{METRICS_CSV}": "the same as a table (bundled benchmark)",

@@ -30,6 +30,7 @@ INSTALL_REQUIRES = [
     "gensim>=4.3",
     "tqdm>=4.64",
     "filelock>=3.4",  # torch needs it too
+    "networkx>=2.8",  # torch needs it too; GraphML
     "matplotlib>=3.6",  # falls back to further fonts for single characters
     "jinja2>=3.1",  # the report page; torch needs it too
     "markupsafe>=2.0",  # jinja2 needs it too
@@ -59,6 +60,7 @@ setup(
     package_data={"maskrcnn_benchmark_hml": DATA + EMBEDDED, "maskrcnn_benchmark_hml.configs": DATA},
     install_requires=INSTALL_REQUIRES,
     extras_require={
+        "graph": ["pygraphviz>=2.0; python_version >= '3.10'"],  # wheels with Graphviz in them
         "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3", "selenium>=4.11",
                 "mypy>=1.11", "types-PyYAML", "types-tqdm"],  # fmt: skip
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.12,<3"],

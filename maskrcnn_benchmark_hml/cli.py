@@ -66,6 +66,7 @@ COMMANDS = (
     Command("tree", "build, print or draw a predicate tree", "commands.tree:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "commands.data:add_data_parser"),
     Command("report", "print the metrics of finished runs, Mean@K, merged recall", "commands.report:add_report_parser"),
+    Command("draw", "draw the scene graphs of test pictures, runs side by side", "commands.draw:add_draw_parser"),
     Command("doctor", "check whether HML will run on this checkout, machine and data",
             "commands.doctor:add_doctor_parser"),
     Command("status", "print whether a run has finished, was interrupted or has failed",

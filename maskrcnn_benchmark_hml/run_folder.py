@@ -17,6 +17,7 @@ LAST_CHECKPOINT = "last_checkpoint"
 RESUME_SUFFIX = ".hml.pt"
 METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "result_dict.pytorch", "matches.npz"
 PREDICTIONS = "eval_results.pytorch"
+LABELS, PICTURES = "labels.json", "visual_info.json"
 ZERO_SHOT = "zero_shot.json"
 CONFIG = "config.yml"
 # The first and last are old names, kept so that folders of earlier versions stay valid.
@@ -34,14 +35,14 @@ FILES = {
     "log.txt": "the log",
     "<dataset>_statistics.cache": "predicate frequencies of the training images; counted again if these change",
     CONFIG: "the whole configuration",
-    "labels.json": "class names (bundled benchmark and SGB)",
+    LABELS: "class names (bundled benchmark and SGB)",
     f"inference/<dataset>/{METRICS}": "every metric (bundled benchmark)",
     f"inference/<dataset>/{METRICS_CSV}": "the same as a table (bundled benchmark)",
     f"inference/<dataset>/{RESULT_DICT}": "SGB's dictionary of metrics",
     f"inference/<dataset>/{MATCHES}": "predictions on the annotated pairs, for hml report merged (bundled benchmark)",
     f"inference/<dataset>/{PREDICTIONS}": "all predictions (not with TEST.SAVE_PREDICTIONS False)",
     f"inference/<dataset>/{ZERO_SHOT}": "what zero-shot recall's triplets were taken from (SGB)",
-    "inference/<dataset>/visual_info.json": "the same with class names, for drawing",
+    f"inference/<dataset>/{PICTURES}": "the same with class names, for drawing",
     "inference/<dataset>/tau_<tau>/...": "the same with logit adjustment, one folder per value of HML.TEST.TAU",
     "hml/settings.json": "the settings of this run; a resume with other settings is refused",
     "hml/tree.json": "the predicate tree",

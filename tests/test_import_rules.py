@@ -34,7 +34,7 @@ BENCHMARK_NAMES = {
 #: Which the package uses for things of its own: predictor names of a table, train and its folder, the method's logits.
 BENCHMARK_NAMES -= {"predictor", "train", "relation_logits"}
 #: Names of a file's format, not of a benchmark's code: the VG annotation file, the stored predictions.
-OF_FILES = {"report.merging": {"rel_pair_idxs"}}
+OF_FILES = {"report.merging": {"rel_pair_idxs"}, "report.scene.results": {"rel_pair_idxs"}}
 
 
 def modules() -> dict[str, Path]:

@@ -15,6 +15,7 @@ DOCS = {
     "tree": "docs/settings.md",
     "data": "docs/data.md",
     "report": "docs/metrics.md",
+    "draw": "docs/draw.md",
     "doctor": "docs/install.md",
     "status": "docs/on-a-cluster.md",
     "patch": "docs/on-your-sgb.md",

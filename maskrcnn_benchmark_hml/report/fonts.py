@@ -71,6 +71,11 @@ def _new_families() -> list[str]:
     return sorted({entry.name for entry in manager.ttflist[before:] if not entry.name.startswith(_NO_TEXT)})
 
 
+def has_glyph(family: str, character: str) -> bool:
+    """Whether a family's regular font has the character."""
+    return character in _glyphs(family)
+
+
 @functools.cache
 def _glyphs(family: str) -> frozenset[str]:
     """The characters that a family's regular font has; none if it is not installed or cannot be read."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -82,28 +81,25 @@ def load_matches(folder: Path, tree: PredicateTree | None, task: str | None = No
 
 def matches_of_predictions(path: Path, task: str, predicates: Sequence[str]) -> SplitMatches:
     """Match stored predictions with their annotations, as the evaluation does (IoU 0.5, SGB's default)."""
-    from .stored import load_stored
+    from .stored import load_predictions
 
-    content = load_stored(path)
-    if not isinstance(content, dict) or not {"groundtruths", "predictions"} <= set(content):
-        raise HMLError(f"{path} holds no groundtruths and predictions; run the test script again")
-    pairs = list(zip(content["groundtruths"], content["predictions"]))
+    pairs = list(zip(*load_predictions(path)))
     numbers, ranks = [], []
     for image, (truth, prediction) in enumerate(tqdm(pairs, "matching", unit="image", disable=None)):
-        relations, offered = _numbers(truth, "relation_tuple"), _numbers(prediction, "rel_pair_idxs")
+        relations, offered = truth.numbers("relation_tuple"), prediction.numbers("rel_pair_idxs")
         if not len(relations) or not len(offered):
             continue
-        scores = _numbers(prediction, "pred_rel_scores")
+        scores = prediction.numbers("pred_rel_scores")
         if scores.shape[1] != len(predicates):
             raise HMLError(
                 f"{path} has scores of {scores.shape[1]} classes, the names found are {len(predicates)}; give the tree "
                 "of that vocabulary with --tree FILE"
             )
-        annotated = Objects(_corners(truth), _numbers(truth, "labels"), np.ones(len(truth.bbox)))
+        annotated = Objects(truth.corners(), truth.numbers("labels"), np.ones(len(truth.bbox)))
         predicted = annotated
         if task != "predcls":
-            labels, weights = (_numbers(prediction, name) for name in ("pred_labels", "pred_scores"))
-            predicted = Objects(_corners(prediction), labels, weights)
+            labels, weights = (prediction.numbers(name) for name in ("pred_labels", "pred_scores"))
+            predicted = Objects(prediction.corners(), labels, weights)
         numbers.append(image)
         ranks.append(
             rank_image(
@@ -111,17 +107,6 @@ def matches_of_predictions(path: Path, task: str, predicates: Sequence[str]) -> 
             )
         )
     return SplitMatches.collect(task, predicates, numbers, ranks)
-
-
-def _numbers(boxes: Any, field: str) -> np.ndarray:
-    value = boxes.field(field).detach()
-    return (value if value.is_floating_point() else value.long()).numpy()
-
-
-def _corners(boxes: Any) -> np.ndarray:
-    if boxes.mode != "xyxy":
-        raise HMLError(f"stored boxes are in the mode {boxes.mode}, not xyxy; run the test script again")
-    return boxes.bbox.detach().numpy()
 
 
 def merged_rows(merged: Merged) -> Iterator[tuple[str, str, int, float | None]]:

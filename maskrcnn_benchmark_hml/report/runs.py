@@ -12,7 +12,7 @@ from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
 from ..metrics.choices import TASKS
 from ..metrics.summary import absent_metrics, metrics
-from ..run_folder import METRICS, RESULT_DICT, ZERO_SHOT, results_above
+from ..run_folder import LABELS, METRICS, RESULT_DICT, ZERO_SHOT, results_above
 
 _RESULTS = (METRICS, RESULT_DICT)
 _ZERO_SHOT_METRICS = ("zR", "ng-zR")
@@ -100,12 +100,17 @@ def load_runs(paths: Sequence[str], tree_file: str | None = None) -> list[Run]:
 
 def short_names(runs: Sequence[Run]) -> list[str]:
     """The last parts of the runs' paths, as many as make them differ."""
-    parts = [Path(run.path).absolute().parts for run in runs]
+    return short_paths([run.path for run in runs])
+
+
+def short_paths(paths: Sequence[str]) -> list[str]:
+    """The last parts of paths, as many as make them differ."""
+    parts = [Path(path).absolute().parts for path in paths]
     for depth in range(1, max(map(len, parts))):
         names = ["/".join(p[-depth:]) for p in parts]
         if len(set(names)) == len(names):
             return names
-    return [run.path for run in runs]
+    return list(paths)
 
 
 def results_folder(path: str) -> Path:
@@ -237,12 +242,30 @@ def predicate_names(folder: Path, tree: PredicateTree | None) -> tuple[str, ...]
     return names
 
 
+def object_names(folder: Path) -> tuple[str, ...] | None:
+    """Background, then the object classes in index order: from the statistics in OUTPUT_DIR, else its labels.json."""
+    if (names := _in_statistics(folder, "obj_classes")) is not None:
+        return names
+    for above in list(folder.absolute().parents)[:3]:
+        if (above / LABELS).is_file():
+            content = read_json(above / LABELS, "list of class names")
+            numbered = {int(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+            if sorted(numbered) == list(range(len(numbered))):
+                return tuple(numbered[at] for at in range(len(numbered)))
+    return None
+
+
 def _names_near(folder: Path, tree: PredicateTree | None) -> tuple[str, ...] | None:
+    names = _in_statistics(folder, "rel_classes")
+    return names if names is not None or tree is None else (BACKGROUND, *tree.predicates)
+
+
+def _in_statistics(folder: Path, key: str) -> tuple[str, ...] | None:
     from .stored import load_stored
 
     for above in list(folder.absolute().parents)[:3]:  # Python 3.9 takes no slice of them
         for cache in sorted(above.glob("*_statistics.cache")):
             content = load_stored(cache)
-            if isinstance(content, dict) and "rel_classes" in content:
-                return tuple(content["rel_classes"])
-    return None if tree is None else (BACKGROUND, *tree.predicates)
+            if isinstance(content, dict) and key in content:
+                return tuple(content[key])
+    return None

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import HMLError
@@ -26,6 +27,17 @@ class StoredBoxes:
         if name not in self.extra_fields:
             raise HMLError(f"the stored boxes have no {name}; give the results of a test with relations")
         return self.extra_fields[name]
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A field as an array; HMLError as for ``field``."""
+        value = self.field(name).detach()
+        return (value if value.is_floating_point() else value.long()).numpy()
+
+    def corners(self) -> np.ndarray:
+        """(n, 4) x1, y1, x2, y2; HMLError if the boxes are stored in another way."""
+        if self.mode != "xyxy":
+            raise HMLError(f"stored boxes are in the mode {self.mode}, not xyxy; run the test script again")
+        return self.bbox.detach().numpy()
 
 
 def _stand_in(module: str, name: str) -> type | None:
@@ -50,3 +62,18 @@ def load_stored(path: str | Path) -> Any:
             TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HMLError(f"{path} cannot be read as results ({reason}); run the test script again") from error
+
+
+def load_predictions(path: str | Path) -> tuple[list[StoredBoxes], list[StoredBoxes]]:
+    """Annotations and predictions of a test, one of each for every image, in the dataset's order.
+
+    Raises:
+        HMLError: as for ``load_stored``, or the file holds something else.
+    """
+    content = load_stored(path)
+    if not isinstance(content, dict) or not {"groundtruths", "predictions"} <= set(content):
+        raise HMLError(f"{path} holds no groundtruths and predictions; run the test script again")
+    truths, predictions = list(content["groundtruths"]), list(content["predictions"])
+    if len(truths) != len(predictions) or not all(isinstance(one, StoredBoxes) for one in (*truths, *predictions)):
+        raise HMLError(f"{path} has other things than one annotation and one prediction an image; test again")
+    return truths, predictions

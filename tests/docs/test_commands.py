@@ -49,6 +49,10 @@ RUN = {
         "hml report merged out/sgb-motifs --tree tree.json",
         "hml report out/hml --csv hml.csv --json hml.json",
         "hml report out/motifs-hml --per-predicate",
+        "hml draw out/baseline out/hml",
+        "hml draw out/baseline out/hml --images 10048,10050 --top 30 --out figures --format svg",
+        "hml draw out/hml --changed 4",
+        "hml draw out/hml --images 10048 --format dot,graphml",
     ],
     "data and a checkout": [
         "hml data placeholders DIR",
@@ -131,15 +135,27 @@ def execute(command: str, folder: Path) -> None:
         assert cli.main(own) == CODES.get(command, 0), command
 
 
+OTHER_PREDICATES = """
+import sys, torch
+content = torch.load(sys.argv[1], weights_only=False)
+for prediction in content["predictions"]:
+    prediction.extra_fields["pred_rel_scores"] = prediction.extra_fields["pred_rel_scores"].flip(1)
+torch.save(content, sys.argv[1])
+"""
+
+
 def results(folder: Path) -> None:
-    """What ``hml report`` reads: copies of a run's results under the names that the pages use."""
+    """What ``hml report`` and ``hml draw`` read: copies of a run's results under the names that the pages use."""
     run = folder / "outputs" / "tiny-hml"
     shutil.copy(run / "hml" / "tree.json", folder / "tree.json")
     for name in ("baseline", "hml", "motifs-hml", "sgb-motifs", "predcls", "sgcls", "sgdet"):
         shutil.copytree(run / "inference", folder / "out" / name / "inference")
+        shutil.copy(next(run.glob("*_statistics.cache")), folder / "out" / name)
         if name in ("sgcls", "sgdet"):
             (file,) = (folder / "out" / name).rglob("metrics.json")
             file.write_text(json.dumps({**json.loads(file.read_text()), "mode": name}))
+    (file,) = (folder / "out" / "baseline").rglob("eval_results.pytorch")
+    subprocess.run([sys.executable, "-c", OTHER_PREDICATES, file], env=environment(), check=True)
 
 
 @pytest.fixture
@@ -162,7 +178,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize("subject", RUN)
 def test_commands_run_as_printed(subject, folder):
     for command in RUN[subject]:
-        if command.startswith("hml report out/") and not (folder / "out").exists():
+        if command.startswith(("hml report out/", "hml draw out/")) and not (folder / "out").exists():
             results(folder)
         execute(command, folder)
 

@@ -74,6 +74,7 @@ def _image(task: str, runs: Sequence[PageRun], curved: Sequence[PageRun]) -> str
         curves.append(Curve(f"{run.name}, logit adjustment", (0.0, *(tau for tau, *_ in points)),
                             (start, *(mark(run, (x, y)) for _, x, y in points))))  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        paths = draw_tradeoff(marks, curves, Path(folder) / "tradeoff", title=f"R@50 and mR@50, {task}")
-        svg = next(path for path in paths if path.suffix == ".svg").read_bytes()
+        (path,) = draw_tradeoff(marks, curves, Path(folder) / "tradeoff", title=f"R@50 and mR@50, {task}",
+                                formats=("svg",))  # fmt: skip
+        svg = path.read_bytes()
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()

@@ -48,6 +48,7 @@ RUN = {
         "hml report mean-at-k out/predcls out/sgcls out/sgdet",
         "hml report merged out/sgb-motifs --tree tree.json",
         "hml report out/hml --csv hml.csv --json hml.json",
+        "hml report out/baseline out/hml --html report.html",
         "hml report out/motifs-hml --per-predicate",
         "hml draw out/baseline out/hml",
         "hml draw out/baseline out/hml --images 10048,10050 --top 30 --out figures --format svg",
@@ -90,6 +91,7 @@ PARSED = {
     "hml demo --data DIR --out OUT --seeds 3": "minutes",
     "hml demo --predictor transformer --task sgdet --layers 3": "minutes",
     "hml experiment ": "hours",
+    "hml report outputs/experiments/runs/": "needs the runs of a grid",
 }
 #: Placeholders and what stands for them in the prepared folder.
 PLACEHOLDERS = {"YOUR/SGB": "checkout", "YOUR/FORK": "checkout", "YOUR/vg": "DIR", "VECTORS": "vectors.txt"}

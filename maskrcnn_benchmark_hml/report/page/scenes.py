@@ -21,6 +21,11 @@ from .table import NUMBER, Column, Table
 
 #: Runs that are drawn side by side, and relations of each of them.
 MOST_RUNS, TOP = 3, 10
+_DIFFERENT = (
+    "Of the pictures with stored predictions, those with the most relations whose pair has another predicate in "
+    "another run. They show where the runs differ, not how often."
+)
+_SPACED = "Pictures at equal distances in the order of the test."
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Scenes:
-    """The drawings, and sentences on what is missing."""
+    """The drawings, how the pictures were chosen, and sentences on what is missing."""
 
     drawn: Sequence[Scene] = field(default=())
+    chosen: str = ""
     notes: Sequence[str] = field(default=())
 
 
@@ -59,8 +65,10 @@ def scenes(runs: Sequence[PageRun], pictures: int) -> Scenes:
         made, said = _of_task([run for run in stored if run.run.task == task], pictures)
         label = f"{TASK_NAMES[task]}, " if len(tasks) > 1 else ""
         drawn += [_scene(f"scene-{number}", label, *one) for number, one in enumerate(made, len(drawn) + 1)]
-        notes += [label + sentence for sentence in said]
-    return Scenes(drawn, notes)
+        notes += [f"{label}{sentence}" for sentence in said]
+    several = any(len({row[0] for row in scene.table.rows}) > 1 for scene in drawn)
+    chosen = (_DIFFERENT if several else _SPACED) if drawn else ""
+    return Scenes(drawn, chosen, [note[0].upper() + note[1:] for note in notes])
 
 
 def _of_task(

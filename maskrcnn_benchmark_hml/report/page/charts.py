@@ -53,7 +53,7 @@ def charts(runs: Sequence[PageRun]) -> list[Chart]:
     wanted: list[tuple[str, str, bool]] = [(name, TITLES.get(name, name), False) for name in (LOSS, *terms)]
     wanted += [(metric, f"validation {metric}, percent", True) for metric in metrics]
     wanted += [(name, TITLES[name], False) for name in (RATE, SECONDS, MEMORY)]
-    made = []
+    made: list[Chart] = []
     for name, title, validation in wanted:
         lines = [line for at, run in enumerate(drawn) if (line := _line(run, at, name, validation)).segments]
         if lines:

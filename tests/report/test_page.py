@@ -157,10 +157,10 @@ def test_runs_without_curves_or_settings_say_so(run, two):
     bare = run("bare")
     root = parsed(page_of([*two, bare]))
     assert "bare has training curves: there is no metrics.jsonl" in root.text.replace("No run ", "")
-    assert "bare: no config.yml in its folder" in root.text
+    assert "bare: no config.yml in the folder" in root.text
     alone = parsed(page_of([bare]))
     assert "No run has training curves" in alone.text and not alone.all("figure")
-    assert "bare has no merged recall: no predicate tree is known for it." in alone.text
+    assert "No merged recall of bare: no predicate tree is known." in alone.text
     assert alone.all("title")[0].text == "Report of the run bare"
 
 
@@ -224,6 +224,7 @@ def test_a_page_of_27_runs_stays_usable(two):
     assert "The charts show the first 8 of 27 runs" in root.text
     assert len([one for one in root.all("li") if one.all("svg")]) == 8
     assert len(rows(root, "training")) == 1 + 27 * 2
+    assert "Not drawn: hml, hml-01, hml-02 and 24 more." in root.text
 
 
 def test_two_vocabularies_and_two_tasks_get_tables_of_their_own(run, two):

@@ -8,6 +8,7 @@ from typing import Any
 from .chart import STYLES, Chart, Line
 from .runs import PageRun
 from .training_log import LOSS, MEMORY, RATE, SECONDS
+from .words import listed
 
 #: More words for the quantities of the log.
 TITLES = {
@@ -33,7 +34,7 @@ def curves_note(runs: Sequence[PageRun]) -> list[str]:
     without = [run.name for run in runs if run.log is None]
     said = []
     if without:
-        names = f"{', '.join(without)} {'has' if len(without) == 1 else 'have'}"
+        names = f"{listed(without)} {'has' if len(without) == 1 else 'have'}"
         said.append(f"{'No run has' if not logs else names} training curves: there is no metrics.jsonl in the folder. "
                     "Trainings of this version write it.")  # fmt: skip
     if len(logs) > STYLES:

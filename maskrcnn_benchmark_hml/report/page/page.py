@@ -18,6 +18,7 @@ from . import charts, result_tables, run_tables
 from .runs import PageRun, read_runs
 from .scenes import Scenes, scenes
 from .tradeoff import tradeoffs
+from .words import listed
 
 _FILES = Path(__file__).resolve().parent / "files"
 
@@ -64,7 +65,7 @@ def _content(runs: Sequence[PageRun], k: int, drawn: Scenes) -> dict[str, Any]:
         "runs": run_tables.runs_table(runs),
         "settings": differ,
         "same_settings": same,
-        "without_settings": [run.name for run in runs if not run.settings],
+        "without_settings": listed([run.name for run in runs if not run.settings]),
         "metrics": result_tables.metrics_table(runs),
         "layers": result_tables.layers_table(runs),
         "predicates": list(result_tables.predicates_tables(runs, k)),

@@ -13,6 +13,7 @@ from ..overview import TASK_NAMES, layer_means
 from ..tables import mean_or_none
 from .runs import PageRun
 from .table import CHANGE, NUMBER, SHARE, TEXT, Column, Table
+from .words import listed
 
 _BOXES = ("mAP@0.5", "mAP")
 _BOTH = "mean of R and mR"
@@ -92,21 +93,22 @@ def _change(values: Sequence[float | None]) -> float | None:
 
 
 def merged_tables(runs: Sequence[PageRun], k: int) -> tuple[list[Table], list[str]]:
-    """Merged recall of the runs, and of each coarse predicate; and a sentence for each run that has none."""
+    """Merged recall of the runs, and of each coarse predicate; and sentences on runs that have none."""
     merged: dict[str, Merged] = {}
-    absent = []
+    absent: dict[str, list[str]] = {}
     for run in runs:
         if run.run.task == "detection":
             continue
         if run.run.tree is None:
-            absent.append(f"{run.name} has no merged recall: no predicate tree is known for it.")
+            absent.setdefault("no predicate tree is known", []).append(run.name)
             continue
         try:
             merged[run.name] = merge_run(run.run.folder, run.run.tree, run.run.task)
         except HMLError as error:
-            absent.append(f"{run.name} has no merged recall: {error}.")
+            absent.setdefault(str(error), []).append(run.name)
     values = {name: {(m, p, at): value for m, p, at, value in merged_rows(one)} for name, one in merged.items()}
-    return ([_merged_means(values), _merged_predicates(merged, values, k)] if merged else []), absent
+    said = [f"No merged recall of {listed(names)}: {reason}." for reason, names in absent.items()]
+    return ([_merged_means(values), _merged_predicates(merged, values, k)] if merged else []), said
 
 
 _Values = Mapping[str, Mapping[tuple[str, str, int], "float | None"]]

@@ -18,6 +18,7 @@ from ..scene.results import Results, load_results
 from ..scene.runs import DrawnPicture, draw_runs
 from .runs import PageRun
 from .table import NUMBER, Column, Table
+from .words import listed
 
 #: Runs that are drawn side by side, and relations of each of them.
 MOST_RUNS, TOP = 3, 10
@@ -56,7 +57,7 @@ def scenes(runs: Sequence[PageRun], pictures: int) -> Scenes:
     notes = []
     if without:
         notes.append(
-            f"Not drawn: {', '.join(without)}. The test stored no predictions (TEST.SAVE_PREDICTIONS False); test "
+            f"Not drawn: {listed(without)}. The test stored no predictions (TEST.SAVE_PREDICTIONS False); test "
             "again with TEST.SAVE_PREDICTIONS True to see scene graphs."
         )
     tasks = [task for task in TASKS if any(run.run.task == task for run in stored)] if pictures else []

@@ -11,7 +11,7 @@ from typing import Any
 TEXT, NUMBER, SHARE, CHANGE = "text", "number", "share", "change"
 _NONE = "-"
 #: Characters from which on a text may be broken into lines.
-_LONG, _LONG_HEADING = 28, 14
+_LONG, _LONG_HEADING, _LONG_NAME = 28, 20, 18
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Cell:
     def long(self) -> bool:
         """Whether the text may be broken anywhere, like a path."""
         return len(self.text) > _LONG
+
+    @property
+    def long_name(self) -> bool:
+        """Whether the heading of a row needs room."""
+        return len(self.text) > _LONG_NAME
 
 
 @dataclass(frozen=True)

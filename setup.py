@@ -32,6 +32,8 @@ INSTALL_REQUIRES = [
     "filelock>=3.4",  # torch needs it too
     "networkx>=2.8",  # torch needs it too; GraphML
     "matplotlib>=3.6",  # falls back to further fonts for single characters
+    "jinja2>=3.1",  # the report page; torch needs it too
+    "markupsafe>=2.0",  # jinja2 needs it too
     "pycocotools>=2.0.6",  # mAP of the detector, SGCls and SGDet
     "six>=1.16",  # six and scipy are imported by Scene-Graph-Benchmark.pytorch itself
     "scipy>=1.8",
@@ -41,7 +43,7 @@ TENSORBOARD = ["tensorboard>=2.9"]  # the first without calls that numpy 1.24 an
 
 # The embedded benchmark is looked up by path (it is put on sys.path only when chosen), so it ships as data:
 # nothing of it may become importable as maskrcnn_benchmark_hml.embedded or, worse, as a top-level package.
-DATA = ["**/*.yaml", "**/*.json", "py.typed"]
+DATA = ["**/*.yaml", "**/*.json", "py.typed", "report/page/files/*"]
 EMBEDDED = ["embedded/**/*.py"]
 
 setup(
@@ -61,7 +63,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "graph": ["pygraphviz>=2.0; python_version >= '3.10'"],  # wheels with Graphviz in them
-        "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3",
+        "dev": ["pytest>=7.3", "pytest-xdist>=3.2", "ruff>=0.6", "setuptools>=62.3", "selenium>=4.11",
                 "mypy>=1.11", "types-PyYAML", "types-tqdm", *TENSORBOARD],  # fmt: skip
         "tensorboard": TENSORBOARD,  # HML.TENSORBOARD
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings>=0.26,<2", "mkdocstrings-python>=1.12,<3"],

@@ -74,6 +74,7 @@ def test_wheel_is_complete(wheel):
     wanted = {p.relative_to(REPO).as_posix() for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".json")}
     configs = [p.relative_to(REPO) for p in (REPO / "configs").rglob("*") if p.suffix in (".yaml", ".json")]
     wanted |= {f"maskrcnn_benchmark_hml/{p.as_posix()}" for p in configs}
+    wanted |= {p.relative_to(REPO).as_posix() for p in (package / "report" / "page" / "files").iterdir()}
     missing = {name for name in wanted if "__pycache__" not in name} - set(wheel)
     assert not missing
     assert "maskrcnn_benchmark_hml/configs/hml/paper.yaml" in wheel and "maskrcnn_benchmark_hml/py.typed" in wheel

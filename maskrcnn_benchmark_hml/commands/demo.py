@@ -33,6 +33,7 @@ Trains and tests three models and prints one table:
 PredCls, the default, needs no detector. For SGCls and SGDet a small detector is trained first, once for each --out.
 Without --data it makes mini-VG, synthetic scenes with Visual Genome's vocabulary and long tail (docs/mini-vg.md).
 PredCls with one seed takes about 3 minutes on two free cores. SGCls and SGDet take longer.
+The page report.html in the output folder shows the results, the curves and three pictures with their scene graphs.
 To continue an interrupted demo, give the same command again; finished runs are kept.
 """
 
@@ -130,7 +131,10 @@ def run_demo(args: argparse.Namespace) -> int:
 def _conclude(
     args: argparse.Namespace, demo: Demo, model: str, results: Sequence[RunResult], seconds: float, facts: Sequence[str]
 ) -> None:
-    """Write summary.json and print the tables."""
+    """Write summary.json and the report page, and print the tables."""
+    from ..report.page.page import write_page
+    from ..report.runs import load_runs
+
     runs = {run: results[i :: len(RUNS)] for i, run in enumerate(RUNS)}
     layers = read_layers(runs["hml"][0].run.output)
     summary = summarise(
@@ -147,7 +151,10 @@ def _conclude(
     )
     write_json(demo.out / "summary.json", summary, indent=1)
     print(describe(runs, layers, summary, facts))
+    page = demo.out / "report.html"
+    write_page(page, load_runs([str(result.run.output) for result in results]), title=f"hml demo: {model}")
     print(f"\nWritten: {demo.out / 'summary.json'} (fractions, not percent). The runs' folders are beside it.")
+    print(f"Open in a browser: {page} (these tables, curves, and three pictures with their scene graphs).")
 
 
 def _demo(args: argparse.Namespace, data: Path) -> tuple[Demo, str]:

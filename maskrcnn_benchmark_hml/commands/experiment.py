@@ -35,6 +35,7 @@ To continue an interrupted grid, give the same command again; finished runs are 
 written into DIR/NAME-DATA-SPLIT/ (with --budget paper: DIR/NAME-DATA-SPLIT-paper_budget/):
   results.csv   one row per run (and tau): settings and recall as fractions; the same seeds give the same file
   results.md    the tables, in percent, mean and standard deviation over seeds
+  report.html   a page for the browser with every training run: hml report RUN... --html
   times.csv     wall time of every run
   merged.csv    recall when fine predictions count as their group's coarse predicate (sec. 4.4)
   tradeoff*.png, .svg   R@50 against mR@50

@@ -1,4 +1,4 @@
-"""``hml report``: tables, CSV and JSON of finished runs."""
+"""``hml report``: tables, CSV, JSON and a page for the browser, of finished runs."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ SGDet).
 EXAMPLES = """\
 hml report out/baseline out/hml --per-predicate
 hml report out/hml --csv hml.csv --json hml.json
+hml report out/baseline out/hml --html report.html
 hml report mean-at-k out/hml-predcls out/hml-sgcls out/hml-sgdet
 hml report merged out/sgb-motifs --tree configs/trees/vg150_clustered.json
 """
@@ -74,6 +75,8 @@ def _add_options(parser: argparse.ArgumentParser, kind: str) -> None:
     add("--csv", metavar="FILE", help="write the figures as rows of fractions: run,task,metric,k,layer,predicate,value")
     add("--json", metavar="FILE", help="write all figures as JSON, as fractions" + ("" if kind == "mean-at-k" else
         ", one entry per run"))
+    add("--html", metavar="FILE", help=hidden if kind else "write one HTML page that opens without a network: settings "
+        "that differ, sortable tables, training curves, scene graphs, merged recall, the tree (docs/report.md)")
     parser.set_defaults(handler=run_report, kind=kind)
 
 
@@ -83,7 +86,7 @@ def with_kind(words: Sequence[str]) -> list[str]:
     for at, word in enumerate(words[1:], 1):
         if not takes_value and not word.startswith("-"):
             return [f"report {word}", *words[1:at], *words[at + 1 :]] if word in KINDS else list(words)
-        takes_value = not takes_value and "=" not in word and not word.startswith(("-h", "--h", "--p"))
+        takes_value = not takes_value and "=" not in word and not word.startswith(("-h", "--he", "--p"))
     return list(words)
 
 
@@ -94,13 +97,17 @@ def run_report(args: argparse.Namespace) -> int:
         raise HMLError(f"hml report {kind} needs the OUTPUT_DIR of a run, for instance: hml report {kind} out/motifs")
     if args.per_predicate and kind:
         raise HMLError(f"--per-predicate belongs to hml report RUN..., not to {kind}; leave it out")
+    if args.html and kind:
+        raise HMLError(f"--html belongs to hml report RUN..., not to {kind}; leave it out")
+    if args.html and Path(args.html).is_dir():
+        raise HMLError(f"--html is {args.html}, which is a folder; name a file, for instance report.html")
     if args.task and kind != "merged":
         raise HMLError("--task belongs to hml report merged; leave it out")
     handlers: dict[str, Callable[..., tuple[str, list, Any]]] = {"": _all, "merged": _merged, "mean-at-k": _mean_at_k}
     text, rows, content = handlers[kind](paths, args)
     _write(args, rows, content)
     print(text)
-    for path in (args.csv, args.json):
+    for path in (args.csv, args.json, args.html):
         if path:
             print(f"wrote {path}")
     return 0
@@ -131,6 +138,10 @@ def _all(paths: Sequence[str], args: argparse.Namespace) -> tuple[str, list, Any
     importance = importance_table(names, runs)
     if importance:
         text += f"\n\nImportance Omega and MR, by stage (docs/metrics.md):\n{importance}"
+    if args.html:
+        from ..report.page.page import write_page
+
+        write_page(args.html, runs, k=args.k)
     rows = [row for run in runs for row in csv_rows(run)]
     return text + notes(runs), rows, [json_entry(run) for run in runs]
 

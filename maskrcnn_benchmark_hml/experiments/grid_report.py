@@ -1,4 +1,4 @@
-"""The files of a grid: results.csv, results.md, times.csv and the figures."""
+"""The files of a grid: results.csv, results.md, times.csv, report.html and the figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .. import __version__
 from ..files import write_text
 from ..method.tree import PredicateTree
 from ..report.overview import TASK_NAMES
+from ..report.page.page import write_page
+from ..report.runs import load_runs
 from ..report.sweep_figure import draw_sweep
 from ..report.tradeoff_figure import Curve, Mark, draw_tradeoff
 from .budget import describe_budget
@@ -31,7 +33,11 @@ def report(
     text = _page(grid, options, rows, done, failures, command)
     write_text(folder / "results.md", text, "results")
     pictures = [path.name for path in _draw(grid, rows, folder)]
-    return f"{text}\nWritten into {folder}: results.csv, results.md, times.csv, {', '.join(pictures)}"
+    trained = load_runs([str(run.output) for run, _ in done if not run.variant.after])
+    if trained:
+        write_page(folder / "report.html", trained, title=grid.title)
+    pages = "results.md, report.html" if trained else "results.md"
+    return f"{text}\nWritten into {folder}: results.csv, {pages}, times.csv, {', '.join(pictures)}"
 
 
 def _folding_tree(options: Options) -> PredicateTree | None:

@@ -18,9 +18,10 @@ DETECTOR_SCRIPT = "tools/detector_pretrain_net.py"
 
 _HEAD = "MODEL.ROI_RELATION_HEAD"
 #: What makes a run of the demo short: no validation, so learning rates that decay at fixed shares of each stage instead
-#: of by validation results; and predictions are not kept, only what they are worth.
+#: of by validation results; and predictions are kept of a few images alone, for the drawings of the report.
 NO_VALIDATION = (
     "SOLVER.TO_VAL", "False", "SOLVER.SCHEDULE.TYPE", "WarmupMultiStepLR", "TEST.SAVE_PREDICTIONS", "False",
+    "TEST.SAVED_IMAGES", "60",
 )  # fmt: skip
 #: And a smaller head: half the bins of a pooled box, half the pairs of an image. Not with a detector, whose box head
 #: has the bins of demo/detector.yaml.

@@ -29,6 +29,8 @@ from .process import last_warning, run_process
 TRAIN_SCRIPT = "tools/relation_train_net.py"
 #: Overrides that name a file: what counts is its content.
 FILES = ("MODEL.PRETRAINED_DETECTOR_CKPT", "MODEL.WEIGHT", "HML.TREE.FILE")
+#: Overrides that change no figure.
+NO_MATTER = ("TEST.SAVED_IMAGES",)
 
 
 class RunFailed(RuntimeError):
@@ -71,6 +73,8 @@ class Run:
         if len(self.overrides) % 2:
             raise HMLError(f"the run {self.name!r} has overrides that are not KEY VALUE pairs: {self.overrides}")
         chosen = dict(zip(self.overrides[::2], self.overrides[1::2]))
+        for key in NO_MATTER:
+            chosen.pop(key, None)
         for key in FILES:
             if chosen.get(key):
                 chosen[key] = file_digest(Path(chosen[key])).hex()[:16]

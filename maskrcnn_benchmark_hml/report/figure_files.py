@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import written_aside
@@ -10,14 +11,14 @@ from .drawing import Figure, rc_context
 FORMATS = ("png", "svg")
 
 
-def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write ``path`` with the suffix of each of FORMATS and return the paths.
+def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write ``path`` with the suffix of each of the formats and return the paths.
 
     Raises:
         HMLError: the folder cannot be written.
     """
-    paths = [Path(path).with_name(f"{Path(path).name}.{kind}") for kind in FORMATS]
-    for kind, target in zip(FORMATS, paths):
+    paths = [Path(path).with_name(f"{Path(path).name}.{kind}") for kind in formats]
+    for kind, target in zip(formats, paths):
         write_figure(figure, target, kind)
     return paths
 

@@ -61,10 +61,15 @@ def _share(fraction: float) -> str:
 
 def importance_table(names: Sequence[str], runs: Sequence[Run]) -> str:
     """One row per stage and figure, one column per run; empty if no run stored any."""
+    rows = importance_rows(runs)
+    return format_table(["", *names], rows) if rows else ""
+
+
+def importance_rows(runs: Sequence[Run]) -> list[list[str]]:
+    """[stage and figure, its value in each run]; empty if no run stored any."""
     columns = [{key: cell for facts in run_facts(run.folder) for key, cell in _cells(facts).items()} for run in runs]
     keys = dict.fromkeys(key for column in columns for key in column)
-    rows = [
+    return [
         [f"stage {key[0]}: {key[1]}", *(column.get(key, "-") for column in columns)]
         for key in sorted(keys, key=lambda key: key[0])
     ]
-    return format_table(["", *names], rows) if rows else ""

@@ -23,7 +23,7 @@ def metrics_table(names: Sequence[str], runs: Sequence[Run]) -> str:
     rows.append(["test images", *(str(run.metrics.get("images", "-")) for run in runs)])
     for key in [f"{metric}@{k}" for metric in METRICS for k in KS]:
         _append(rows, key, [run.metrics.get(key) for run in runs])
-    by_layer = [_layers(run) for run in runs]
+    by_layer = [layer_means(run) for run in runs]
     for layer in sorted({layer for layers in by_layer for layer, _ in layers}):
         for k in KS:
             _append(rows, f"layer {layer} mR@{k}", [layers.get((layer, k)) for layers in by_layer])
@@ -43,7 +43,7 @@ def _append(rows: list[list[str]], label: str, values: Sequence[float | None]) -
         rows.append([label, *(percent([value]) for value in values)])
 
 
-def _layers(run: Run) -> dict[tuple[int, int], float | None]:
+def layer_means(run: Run) -> dict[tuple[int, int], float | None]:
     """{(layer, K): mean recall@K over the layer's predicates that occur in the test images}; empty without a tree."""
     if run.tree is None or not run.predicates:
         return {}
@@ -84,7 +84,7 @@ def csv_rows(run: Run) -> Iterator[tuple[Any, ...]]:
     layers = run.tree.layers if run.tree is not None else {}
     for task, metric, k, predicate, value in metric_rows(run.metrics):
         yield run.path, task, metric, k, layers.get(predicate, ""), predicate, value
-    for (layer, at), mean in _layers(run).items():
+    for (layer, at), mean in layer_means(run).items():
         yield run.path, run.task, "mR", str(at), layer, "", "" if mean is None else repr(mean)
 
 
@@ -93,7 +93,7 @@ def json_entry(run: Run) -> dict[str, Any]:
     ``importance``: each stage's importance.json, where the run has them.
     """
     entry = {"run": run.path, **run.metrics}
-    by_layer = _layers(run)
+    by_layer = layer_means(run)
     if by_layer:
         entry["per_layer"] = {f"mR@{k}": {str(n): v for (n, at), v in by_layer.items() if at == k} for k in KS}
     facts = run_facts(run.folder)

@@ -156,7 +156,7 @@ def _load_run(path: str, given: PredicateTree | None) -> Run:
     tree = given or run_tree(folder)
     foreign = False
     if (folder / METRICS).is_file():
-        content = _read_metrics(folder)
+        content = read_metrics(folder)
     else:
         content = _from_result_dict(folder, tree)
         foreign = _drop_foreign_zero_shot(folder, content)
@@ -166,7 +166,8 @@ def _load_run(path: str, given: PredicateTree | None) -> Run:
     return run
 
 
-def _read_metrics(folder: Path) -> Mapping[str, Any]:
+def read_metrics(folder: Path) -> Mapping[str, Any]:
+    """The content of the ``metrics.json`` in a folder of results. HMLError if it is damaged or none of ours."""
     content = read_json(folder / METRICS, "result")
     if not isinstance(content, dict) or "mode" not in content:
         raise HMLError(f"{folder / METRICS} has no 'mode', so it is none of ours; run the test script again")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import HMLError
 from .drawing import Axes, Bbox, Figure, Text, new_figure
-from .figure_files import save_figure
+from .figure_files import FORMATS, save_figure
 from .fonts import readable
 
 #: Colour (Okabe-Ito, told apart by the colour-blind too) and marker per family; shape alone is enough.
@@ -60,9 +60,10 @@ class Curve:
 
 
 def draw_tradeoff(
-    marks: Sequence[Mark], curves: Sequence[Curve], path: str | Path, *, title: str, k: int = 50
+    marks: Sequence[Mark], curves: Sequence[Curve], path: str | Path, *, title: str, k: int = 50,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """Draw the picture as PNG and SVG beside each other.
+    """Draw the picture in each of the formats, PNG and SVG beside each other unless others are given.
 
     A big mark is the mean over seeds, the small ones are the seeds, the bars reach from the lowest to the highest seed.
     The dotted lines through the baseline show its R@K and mR@K.
@@ -76,10 +77,10 @@ def draw_tradeoff(
     if not marks:
         raise HMLError("there is no result to draw; run the experiment first")
     with readable([title, *(mark.name for mark in marks), *(curve.name for curve in curves)]):
-        return _draw(marks, curves, Path(path), title, k)
+        return save_figure(_draw(marks, curves, title, k), path, formats)
 
 
-def _draw(marks: Sequence[Mark], curves: Sequence[Curve], path: Path, title: str, k: int) -> list[Path]:
+def _draw(marks: Sequence[Mark], curves: Sequence[Curve], title: str, k: int) -> Figure:
     numbered = len(marks) > NAMED
     figure = new_figure(11.5, 7.0) if numbered else new_figure(8.6, 6.2)
     axes = figure.add_axes((0.06, 0.17, 0.58, 0.75) if numbered else (0.08, 0.20, 0.90, 0.71))
@@ -110,7 +111,7 @@ def _draw(marks: Sequence[Mark], curves: Sequence[Curve], path: Path, title: str
                 _label(axes, mark, f"{tau:g}", taken, colour=colour, size=7)
     if numbered:
         _list(figure, marks)
-    return save_figure(figure, path)
+    return figure
 
 
 def _mean(mark: Mark) -> tuple[float, float]:

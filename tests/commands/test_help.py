@@ -112,6 +112,7 @@ def test_help_imports_nothing_heavy():
     ("report --csv x merged a", ["report merged", "--csv", "x", "a"]),
     ("report --csv=x --per-predicate mean-at-k a", ["report mean-at-k", "--csv=x", "--per-predicate", "a"]),
     ("report --csv merged a", ["report", "--csv", "merged", "a"]),
+    ("report --html merged a", ["report", "--html", "merged", "a"]),
     ("report a merged", ["report", "a", "merged"]),
     ("report --help", ["report", "--help"]),
     ("report", ["report"]),

@@ -59,6 +59,7 @@ RUN = {
         "hml report mean-at-k out/predcls out/sgcls out/sgdet",
         "hml report merged out/sgb-motifs --tree tree.json",
         "hml report out/hml --csv hml.csv --json hml.json",
+        "hml report out/baseline out/hml --html report.html",
         "hml report out/motifs-hml --per-predicate",
         "hml predict outputs/tiny-hml photos --boxes boxes.json",
         "hml draw out/baseline out/hml",
@@ -111,6 +112,7 @@ PARSED = {
     "hml demo --data DIR --out OUT --seeds 3": "minutes",
     "hml demo --predictor transformer --task sgdet --layers 3": "minutes",
     "hml experiment ": "hours",
+    "hml report outputs/experiments/runs/": "needs the runs of a grid",
 }
 #: Placeholders and what stands for them in the prepared folder.
 PLACEHOLDERS = {"YOUR/SGB": "checkout", "YOUR/FORK": "checkout", "YOUR/vg": "DIR", "VECTORS": "vectors.txt"}

@@ -54,6 +54,9 @@ def test_summary_and_table(stubbed, capsys):
     for text in (budget, tree, "R@20", "mR@100", "15.0 +-7.1", "layer 2 @50", "parked on", "7 test images",
                  "the cost in R@50"):
         assert text in printed
+    page = out / "report.html"
+    assert printed.splitlines()[-1].startswith(f"Open in a browser: {page} ")
+    assert all(f">{run.name}</th>" in page.read_text() for run in out.glob("*-seed[01]"))
 
 
 def test_a_second_call_runs_nothing_again(stubbed, capsys):

@@ -89,7 +89,11 @@ def test_rows_tables_and_pictures(stubbed, capsys):
         assert text in page
     assert page in capsys.readouterr().out
     assert sorted(p.name for p in folder.iterdir()) == [
-        "results.csv", "results.md", "sweep.png", "sweep.svg", "times.csv", "tradeoff.png", "tradeoff.svg"]
+        "report.html", "results.csv", "results.md", "sweep.png", "sweep.svg", "times.csv", "tradeoff.png",
+        "tradeoff.svg"]
+    report = (folder / "report.html").read_text()
+    trained = [path.parents[2].name for path in folder.parent.glob("runs/*/inference/*/metrics.json")]
+    assert trained and all(f">{name}</th>" in report for name in trained if "logit" not in name)
 
 
 def test_the_same_command_runs_nothing_again(stubbed, capsys):

@@ -53,6 +53,13 @@ def test_interrupted_run_is_continued_in_its_folder(make_run):
     assert perform(run).skipped
 
 
+def test_how_many_predictions_are_kept_is_no_other_run(make_run):
+    perform(make_run("fine"))
+    assert perform(make_run("fine", "TEST.SAVED_IMAGES", "60")).skipped
+    with pytest.raises(HMLError, match="TEST.SAVE_PREDICTIONS"):
+        perform(make_run("fine", "TEST.SAVE_PREDICTIONS", "True"))
+
+
 def test_an_edited_profile_is_another_run(make_run, monkeypatch, tmp_path):
     edited = tmp_path / "tuned.yaml"
     monkeypatch.setattr("maskrcnn_benchmark_hml.experiments.run.config_file", lambda name: edited)

@@ -107,12 +107,13 @@ def run(tmp_path, images) -> Callable[..., Path]:
 def sgb_run(tmp_path, images, monkeypatch) -> Callable[..., Path]:
     """Writes a run as SGB does: a pickled class of its own, numpy numbers, no metrics.json.
 
-    ``lacks``: parts of the names of results that it leaves out; ``into``: the results' folder below OUTPUT_DIR.
+    ``lacks``: parts of the names of results that it leaves out; ``into``: the results' folder below OUTPUT_DIR;
+    ``change``: of the stored scores of pairs.
     """
 
     def write(
         name: str, mode: str, old_format: bool = False, *, lacks: tuple[str, ...] = (),
-        into: str = "inference/some_test",
+        into: str = "inference/some_test", change: Callable[[np.ndarray], np.ndarray] = np.copy,
     ) -> Path:
         folder = tmp_path / name / into
         folder.mkdir(parents=True)
@@ -135,7 +136,7 @@ def sgb_run(tmp_path, images, monkeypatch) -> Callable[..., Path]:
             "predictions": [
                 boxes(
                     i["found"], pred_labels=i["found_labels"], pred_scores=i["found_scores"], rel_pair_idxs=i["pairs"],
-                    pred_rel_scores=i["scores"],
+                    pred_rel_scores=change(i["scores"]),
                 )
                 for i in made
             ],

@@ -48,6 +48,7 @@ def main(folder: str, split: str, keep: str, config: str) -> None:
     torch.set_num_threads(1)
     cfg.merge_from_file(config)
     cfg.TEST.SAVE_PREDICTIONS = keep == "keep"
+    cfg.TEST.SAVED_IMAGES = 3 if keep == "few" else 0
     distributed = start_processes(cfg, get_rank())
     (loader,) = make_data_loader(cfg, "test", is_distributed=distributed, dataset_to_test=split)
     inference(

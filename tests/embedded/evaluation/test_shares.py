@@ -58,7 +58,7 @@ def same(one: Path, two: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep", ["keep", "stream"])
+@pytest.mark.parametrize("keep", ["keep", "few", "stream"])
 @pytest.mark.parametrize("split", ["val", "test"])  # val: an odd number of images, so the sampler repeats one
 def test_two_processes_write_what_one_writes(tiny_cfg, tiny_vg, tmp_path, split, keep):
     config = tmp_path / "config.yaml"
@@ -67,7 +67,7 @@ def test_two_processes_write_what_one_writes(tiny_cfg, tiny_vg, tmp_path, split,
         evaluate_shares(config, tiny_vg, tmp_path / str(processes), processes, split, keep)
     same(tmp_path / "1", tmp_path / "2")
     names = {path.name for path in (tmp_path / "1").iterdir()}
-    assert names == (WRITTEN | STORED if keep == "keep" else WRITTEN)
+    assert names == (WRITTEN if keep == "stream" else WRITTEN | STORED)
     content = json.loads((tmp_path / "1" / "metrics.json").read_text())
     assert content["images"] == {"val": 5, "test": 8}[split] and 0 < content["R@20"] < 1 and 0 < content["mAP"] < 1
 
@@ -92,6 +92,24 @@ def test_streamed_and_stored_evaluation_agree(tiny_cfg, tmp_path):
         assert (tmp_path / "stored" / name).is_file()
         (tmp_path / "stored" / name).unlink()
     same(tmp_path / "stored", tmp_path / "streamed")
+
+
+def test_predictions_of_the_first_images_are_stored_and_change_no_figure(tiny_cfg, tmp_path):
+    cfg = sgdet(tiny_cfg)
+    values = [evaluate_here(cfg, tmp_path / "none", False), evaluate_here(cfg, tmp_path / "all", True)]
+    cfg.TEST.SAVED_IMAGES = 3
+    values.append(evaluate_here(cfg, tmp_path / "three", False))
+    assert len(set(values)) == 1
+    few, whole = (torch.load(tmp_path / name / "eval_results.pytorch", weights_only=False) for name in ("three", "all"))
+    assert [len(few[key]) for key in ("groundtruths", "predictions")] == [3, 3] and len(whole["predictions"]) == 8
+    for one, two in zip(few["predictions"], whole["predictions"]):
+        assert one.size == two.size and torch.equal(one.bbox, two.bbox)
+        assert all(torch.equal(one.get_field(name), two.get_field(name)) for name in two.fields())
+    drawn = [json.loads((tmp_path / name / "visual_info.json").read_text()) for name in ("three", "all")]
+    assert drawn[0] == drawn[1][:3]
+    for name in STORED:
+        (tmp_path / "three" / name).unlink()
+    same(tmp_path / "none", tmp_path / "three")
 
 
 @pytest.mark.parametrize(("folder", "save", "held"), [(None, True, False), ("out", False, False), ("out", True, True)])

@@ -69,7 +69,8 @@ class SplitEvaluation:
     """Takes predictions image by image and keeps of each only what the metrics need.
 
     That is some hundred bytes per relation annotated and, where boxes are evaluated, six numbers per box; the scores of
-    all pairs are let go. Several processes can evaluate a share each: ``part`` there, ``merge`` here.
+    all pairs are let go. The predictions of the first ``TEST.SAVED_IMAGES`` images are kept whole. Several processes
+    can evaluate a share each: ``part`` there, ``merge`` here.
 
     Args:
         iou_types: ``bbox`` and/or ``relations``.
@@ -83,12 +84,15 @@ class SplitEvaluation:
         self._seen: set[int] = set()
         self._ranks: dict[int, ImageRanks] = {}
         self._detections: dict[int, tuple[BoxList, BoxList]] = {}
+        self._stored: dict[int, BoxList] = {}
 
     def add(self, number: int, prediction: BoxList) -> None:
         """The prediction for image ``number``, of any size; a second one replaces the first."""
         truth = self.dataset.get_groundtruth(number, evaluation=True)
         prediction = prediction.resize(truth.size)
         self._seen.add(number)
+        if not self.cfg.TEST.SAVE_PREDICTIONS and number < self.cfg.TEST.SAVED_IMAGES:
+            self._stored[number] = prediction
         if self.boxes and not boxes_are_given(self.cfg):
             # Clones: a slice would keep the whole tensor that it is cut from.
             pair = _only(truth, ("labels",)), _only(prediction, ("pred_labels", "pred_scores"))
@@ -113,16 +117,16 @@ class SplitEvaluation:
             given_pairs=self.mode != "sgdet",
         )  # fmt: skip
 
-    def part(self) -> tuple[set[int], dict[int, ImageRanks], dict[int, tuple[BoxList, BoxList]]]:
+    def part(self) -> tuple[set[int], tuple[dict[int, Any], ...]]:
         """All that was kept, to be sent to the process that finishes."""
-        return self._seen, self._ranks, self._detections
+        return self._seen, (self._ranks, self._detections, self._stored)
 
-    def merge(self, parts: Iterable[tuple[set[int], dict[int, Any], dict[int, Any]]]) -> None:
+    def merge(self, parts: Iterable[tuple[set[int], tuple[dict[int, Any], ...]]]) -> None:
         """Take over what other evaluations of the same split kept; images in several of them count once."""
-        for seen, ranks, detections in parts:
+        for seen, kept in parts:
             self._seen |= seen
-            self._ranks.update(ranks)
-            self._detections.update(detections)
+            for own, others in zip((self._ranks, self._detections, self._stored), kept):
+                own.update(others)
 
     def missing(self) -> list[int]:
         """Images of the dataset for which no prediction came, ascending."""
@@ -149,8 +153,16 @@ class SplitEvaluation:
             value = at_k(result, self.mode, "recall")[100]
         if output_folder:
             write_results(output_folder, content, result, matches)
+            self._write_stored(output_folder)
         logger.info(text)
         return value
+
+    def _write_stored(self, output_folder: str) -> None:
+        """The predictions of the first ``TEST.SAVED_IMAGES`` images."""
+        if self._stored:
+            numbers = sorted(self._stored)
+            truths = [self.dataset.get_groundtruth(number, evaluation=True) for number in numbers]
+            write_predictions(output_folder, truths, [self._stored[number] for number in numbers], self.dataset)
 
     def _mean_average_precision(self) -> dict[str, float]:
         if boxes_are_given(self.cfg):

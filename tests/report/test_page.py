@@ -138,8 +138,8 @@ def test_settings_that_differ(two):
 def test_curves_of_all_stages(two):
     root = parsed(page_of(two))
     titles = [one.text for one in root.all("figcaption")]
-    assert titles == ["loss, all terms together", "loss_rel (predicates)", "loss_cr (Concept Reconstruction, CR)",
-                      "validation R@100, percent", "learning rate", "seconds per iteration", "memory, MB"]  # fmt: skip
+    assert titles == ["loss, all terms but MR", "loss_rel (predicates)", "loss_cr (Concept Reconstruction, CR)",
+                      "validation R@100, percent", "learning rate", "seconds per iteration", "peak memory, MiB"]
     loss, *_ = (one for one in root.all("svg") if "role" in one.attributes)
     lines = [one for one in loss.all("path") if "line" in one.attributes["class"]]
     assert [one.attributes["class"] for one in lines] == ["line s0", "line s1", "line s1"]  # two stages of HML
@@ -149,8 +149,13 @@ def test_curves_of_all_stages(two):
     head, *ends = rows(root, "training")
     assert [line[:3] for line in ends] == [["baseline", "1", "40"], ["hml", "1", "20"], ["hml", "2", "40"]]
     last = dict(zip(head, ends[-1]))
-    assert last["loss_cr"] == "0.05" and last["best validation R@100"] == "50.0" and last["memory, MB"] == "1002"
+    assert last["loss_cr"] == "0.05" and last["best validation R@100"] == "50.0" and last["peak memory, MiB"] == "1002"
     assert dict(zip(head, ends[0]))["loss_cr"] == "-"
+    path = two[0] / "metrics.jsonl"
+    path.write_text(path.read_text().replace("R@100", "result"))
+    root = parsed(page_of(two[:1]))
+    assert "validation result" in [one.text for one in root.all("figcaption")]
+    assert dict(zip(*rows(root, "training")))["best validation result"] == "0.25"
 
 
 def test_runs_without_curves_or_settings_say_so(run, two):

@@ -7,19 +7,19 @@ from typing import Any
 
 from .chart import STYLES, Chart, Line
 from .runs import PageRun
-from .training_log import LOSS, MEMORY, RATE, SECONDS
+from .training_log import LOSS, MEMORY, RATE, SECONDS, is_share
 from .words import listed
 
 #: More words for the quantities of the log.
 TITLES = {
-    LOSS: "loss, all terms together",
+    LOSS: "loss, all terms but MR",
     "loss_rel": "loss_rel (predicates)",
     "loss_refine_obj": "loss_refine_obj (object labels)",
     "loss_cr": "loss_cr (Concept Reconstruction, CR)",
     "loss_mr": "loss_mr (Model Reconstruction, MR)",
     RATE: "learning rate",
     SECONDS: "seconds per iteration",
-    MEMORY: "memory, MB",
+    MEMORY: "peak memory, MiB",
 }
 
 
@@ -52,7 +52,7 @@ def charts(runs: Sequence[PageRun]) -> list[Chart]:
     terms = dict.fromkeys(term for run in drawn if run.log for term in run.log.terms)
     metrics = dict.fromkeys(metric for run in drawn if run.log for metric in run.log.validation)
     wanted: list[tuple[str, str, bool]] = [(name, TITLES.get(name, name), False) for name in (LOSS, *terms)]
-    wanted += [(metric, f"validation {metric}, percent", True) for metric in metrics]
+    wanted += [(name, f"validation {name}{', percent' if is_share(name) else ''}", True) for name in metrics]
     wanted += [(name, TITLES[name], False) for name in (RATE, SECONDS, MEMORY)]
     made: list[Chart] = []
     for name, title, validation in wanted:
@@ -67,5 +67,5 @@ def _line(run: PageRun, style: int, name: str, validation: bool) -> Line:
         return Line(run.name, style, [])
     curves: Mapping[str, Any] = run.log.validation if validation else run.log.training
     segments = run.log.segments(curves.get(name, {}))
-    factor = 100 if validation else 1
+    factor = 100 if validation and is_share(name) else 1
     return Line(run.name, style, [[(x, factor * y) for x, y in segment] for segment in segments])

@@ -11,7 +11,7 @@ from ..importance import importance_rows
 from ..overview import TASK_NAMES
 from .runs import PageRun
 from .table import NUMBER, SHARE, Column, Table
-from .training_log import LOSS, MEMORY, RATE, SECONDS, TrainingLog
+from .training_log import LOSS, MEMORY, RATE, SECONDS, TrainingLog, is_share
 
 
 def runs_table(runs: Sequence[PageRun]) -> Table:
@@ -57,11 +57,11 @@ def training_table(runs: Sequence[PageRun]) -> Table | None:
     last = [LOSS, *terms, RATE]
     columns = [Column("run"), Column("stage", NUMBER), Column("iterations", NUMBER),
                *(Column("learning rate" if name == RATE else name, NUMBER) for name in last),
-               Column("seconds per iteration", NUMBER), Column("memory, MB", NUMBER),
-               *(Column(f"best validation {metric}", SHARE, f"validation {metric}") for metric in metrics)]  # fmt: skip
+               Column("seconds per iteration", NUMBER), Column("peak memory, MiB", NUMBER),
+               *(Column(f"best validation {m}", SHARE if is_share(m) else NUMBER, m) for m in metrics)]  # fmt: skip
     rows = [[name, stage, iterations, *_ends(log, stage, last, metrics)]
             for name, log in logs for stage, iterations in log.iterations.items()]  # fmt: skip
-    caption = ("Losses and learning rate at the end of each stage; median seconds per iteration; largest memory; best "
+    caption = ("Losses and learning rate at the end of each stage; median seconds per iteration; peak memory; best "
                "validation in percent")  # fmt: skip
     return Table("training", caption, columns, rows)
 

@@ -29,7 +29,7 @@ class TrainingLog:
         iterations: of each stage that began.
         training: quantity (loss, each loss term, lr, seconds, memory_mb) -> stage -> (iteration in the stage, value).
         terms: the quantities that are loss terms, in the order of the file.
-        validation: metric -> stage -> (iteration in the stage, fraction).
+        validation: metric -> stage -> (iteration in the stage, value).
         damaged: number of lines that could not be read.
     """
 
@@ -104,6 +104,11 @@ class _Curves:
         return {} if "validation" in line else {
             LOSS: line["loss"], **line.get("terms", {}), **{key: line.get(key) for key in (RATE, SECONDS, MEMORY)}
         }  # fmt: skip
+
+
+def is_share(metric: str) -> bool:
+    """Whether a validation's metric is a fraction, such as R@100; a fork may return another number."""
+    return "@" in metric
 
 
 def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:

@@ -259,7 +259,8 @@ def test_options_of_every_other_printed_command_parse():
         elif own[0] == "make":
             assert re.search(rf"^{own[1]}:", (REPO / "Makefile").read_text(), re.MULTILINE), command
         else:
-            assert own[0] in ("hml", "cd", "pip") or own[:3] == ["python", "-m", "maskrcnn_benchmark_hml.config"]
+            known = ("hml", "cd", "pip", "tensorboard")
+            assert own[0] in known or own[:3] == ["python", "-m", "maskrcnn_benchmark_hml.config"]
     done = subprocess.run([sys.executable, "-c", CHECK_SETTINGS], input=json.dumps(runs), env=environment(),
                           capture_output=True, text=True)
     assert not done.returncode, done.stderr[-2000:]

@@ -276,6 +276,18 @@ data convert-vrd emptydir out                    | emptydir has no objects.json
 data clean vg vg                                 | vg is the folder to clean itself
 data clean d-labels out                          | the array 'labels' has shape
 data placeholders d-nowidth                      | entry 0 has width None
+data convert-coco nowhere out                    | there is no folder or file nowhere; correct the path
+data convert-coco emptydir out                   | has neither train/_annotations.coco.json nor train.json
+data convert-coco emptydir vg                    | vg is not empty; choose another folder or add --force
+data convert-coco notes.txt out --test 2         | --test is 2.0; give a share from 0 to below 1
+data convert-coco notes.txt out                  | notes.txt is plain text, not a JSON file
+data export-coco nowhere out                     | there is no dataset folder nowhere
+data export-coco vg emptydir/../vg               | is not empty; name another folder
+data convert-psg nowhere out                     | nowhere does not exist; correct the path
+data convert-psg vg/image_data.json out          | image_data.json is not PSG's file: it must have data
+data convert-label-studio notes.txt out          | the following arguments are required: --photos
+data convert-label-studio nowhere out --photos vg | nowhere does not exist; correct the path
+data convert-label-studio vg/image_data.json out --photos vg | has no data or no annotations; export the project as JSON
 report                                           | the following arguments are required: RUN
 report nowhere                                   | nowhere does not exist
 report afile                                     | afile is no metrics.json

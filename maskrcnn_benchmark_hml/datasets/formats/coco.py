@@ -131,8 +131,8 @@ def _read(layout: _Layout, tally: Tally, test: float) -> Source:
         attributes.decide(np.zeros(0), tally),
     )
     first = next(iter(layout.files.values()))
-    for names, what in zip(chosen, ("categories", "rel_categories")):
-        if not names.names:
+    for own, what in zip(chosen, NAME_LISTS[:2]):
+        if not own.names:
             raise HMLError(f"{layout.relations or first} has no {what!r}; a scene graph needs the names of its classes "
                            "and predicates")  # fmt: skip
     readers = [_Reader(file, chosen, tally) for file in files]
@@ -143,7 +143,7 @@ def _read(layout: _Layout, tally: Tally, test: float) -> Source:
                   " are for testing")  # fmt: skip
         order = [(reader, i, int(split)) for (reader, i, _), split in zip(order, splits)]
     images = (reader.image(i, split) for reader, i, split in order)
-    vocabulary = Vocabulary(*(names.names for names in chosen))
+    vocabulary = Vocabulary(*(own.names for own in chosen))
     return Source("COCO JSON with relations, converted", vocabulary, images, tally, len(order), validation)
 
 
@@ -205,7 +205,7 @@ def _order(readers: list[_Reader], first: Path) -> tuple[list[tuple[_Reader, int
     rows = [reader.file.images[i].get(ROW) for reader, i, _ in images]
     if any(type(row) is not int for row in rows):
         return images, None
-    images = [images[k] for k in sorted(range(len(images)), key=rows.__getitem__)]
+    images = [images[k] for _, k in sorted((row, k) for k, row in enumerate(rows))]
     own = stream.value(first, f"info.{OWN}") or {}
     related = {id(reader): reader.related() for reader in readers}
     front = [split for reader, i, split in images if split != TEST and related[id(reader)][i]]

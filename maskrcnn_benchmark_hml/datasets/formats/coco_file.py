@@ -126,7 +126,7 @@ def _codes(entry: Any, keys: tuple[str, ...], codes: IdCodes, kind: str, i: int,
         if not isinstance(entry, dict):
             raise HMLError(f"entry {i} of {kind!r} in {place} is {entry!r}; it must be an object") from None
         values = tuple(map(entry.get, keys))
-    if set(map(type, values)) == _PLAIN and min(values) >= 0:
+    if set(map(type, values)) == _PLAIN and min(values) >= 0 and max(values) < 1 << 62:
         return values
     return [codes.none() if value is None else codes.code(value, f"{key!r} of entry {i} of {kind!r} in {place}")
             for key, value in zip(keys, values)]  # fmt: skip
@@ -153,18 +153,18 @@ def read_positions(
     """
     rows = array("q")
     for image_id, triplets in relations:
-        image = codes.code(image_id, f"an image in {path}")
+        code = codes.code(image_id, f"an image in {path}")
         for triplet in triplets if isinstance(triplets, list) else [triplets]:
             if not isinstance(triplet, list) or len(triplet) != 3 or any(type(n) is not int for n in triplet):
                 raise HMLError(f"{path} has the relation {triplet!r} of image {image_id}; give three whole numbers")
-            rows.extend((image, *triplet))
+            rows.extend((code, *triplet))
     table = np.array(rows, dtype=np.int64).reshape(-1, 4)
     tally.find("relations", len(table) - len(file.relations))
     order, start = _by_image(file)
     image = rows_of(table[:, 0], file.image_ids)
     tally.drop("relations", NO_IMAGE, int((image < 0).sum()), path.name)
     table, image = table[image >= 0], image[image >= 0]
-    inside = ((table[:, 1:3] >= 0) & (table[:, 1:3] < (start[image + 1] - start[image])[:, None])).all(1)
+    inside = np.all((table[:, 1:3] >= 0) & (table[:, 1:3] < (start[image + 1] - start[image])[:, None]), axis=1)
     tally.drop("relations", NO_END, int((~inside).sum()), path.name)
     table, image = table[inside], image[inside]
     file.relations = np.column_stack([image, order[start[image][:, None] + table[:, 1:3]], table[:, 3]])
@@ -190,8 +190,8 @@ def tie_by_id(file: CocoFile, path: Path, tally: Tally) -> None:
         unknown = [rows_of(end, distinct) < 0 for end in (subject, obj)]
         found = [np.where(lost, -1, rows_of(key, keys[known])) for key, lost in zip(tied, unknown)]
         ends = np.stack([np.where(at >= 0, known[at], -1) for at in found], axis=1)
-    missing = (ends < 0).any(1)
-    between = ~missing & (own[ends[:, 0]] != own[ends[:, 1]]) if len(own) else np.zeros(len(missing), dtype=bool)
+    missing = np.any(ends < 0, axis=1)
+    between = ~missing & (own[ends[:, 0]] != own[ends[:, 1]]) if len(own) else np.zeros_like(missing)
     home = own[ends[:, 0]] if len(own) else stated
     missing |= ~between & (stated >= 0) & (stated != home)
     tally.drop("relations", NO_END, int(missing.sum()), _first(missing, file))

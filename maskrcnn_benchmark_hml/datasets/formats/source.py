@@ -159,9 +159,7 @@ def write_source(
         for image in tqdm(source.images, total=source.total, desc="converting", unit="image", disable=None):
             size, photo, turn = _picture(image, pictures, skip_missing, source.turned)
             if size is None:
-                tally.drop("images", NO_PICTURE, example=image.file_name)
-                for kind, number in (("objects", len(image.labels)), ("relations", len(image.relations))):
-                    tally.drop(kind, f"of images that were dropped because {NO_PICTURE}", number)
+                _drop_image(image, tally)
                 continue
             record = to_record(image, ids.number(image.source_id), size, tally)
             if photo is not None:
@@ -176,6 +174,12 @@ def write_source(
         count = validation_images(source.validation, writer.usable)
         writer.finish(num_val_images=count, about=source.about, source=story)
     return tally
+
+
+def _drop_image(image: SourceImage, tally: Tally) -> None:
+    tally.drop("images", NO_PICTURE, example=image.file_name)
+    for kind, number in (("objects", len(image.labels)), ("relations", len(image.relations))):
+        tally.drop(kind, f"of images that were dropped because {NO_PICTURE}", number)
 
 
 def validation_images(wanted: int | float | None, usable: int) -> int | None:

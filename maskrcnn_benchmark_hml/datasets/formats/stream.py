@@ -185,6 +185,8 @@ def _open(path: Path | str, progress: str) -> Iterator[_Window]:
                 window = _Window(read)
                 if not window.next():
                     raise EOFError("empty")
+                if window.next() not in "{[":
+                    raise json.JSONDecodeError("expected { or [", "", 0)
                 yield window
     except (OSError, ValueError, EOFError, RecursionError) as error:
         if isinstance(error, HMLError):

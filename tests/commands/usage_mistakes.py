@@ -276,6 +276,13 @@ data convert-vrd emptydir out                    | emptydir has no objects.json
 data clean vg vg                                 | vg is the folder to clean itself
 data clean d-labels out                          | the array 'labels' has shape
 data placeholders d-nowidth                      | entry 0 has width None
+data subset vg vg                                | vg is not empty; choose another folder or add --force
+data subset vg out --predicates nosuch           | vg has no predicate 'nosuch'
+data subset vg out --split dev                   | there is no split 'dev'; the splits are train, val, test
+data convert-vg nowhere out                      | nowhere is not a folder; name the one that holds Visual Genome's
+data convert-vg emptydir out                     | emptydir has no image_data.json
+data convert-gqa emptydir out                    | emptydir has no train_sceneGraphs.json
+data convert-openimages emptydir out             | emptydir has no csv file with 'train' and 'vrd' in its name
 data convert-coco nowhere out                    | there is no folder or file nowhere; correct the path
 data convert-coco emptydir out                   | has neither train/_annotations.coco.json nor train.json
 data convert-coco emptydir vg                    | vg is not empty; choose another folder or add --force

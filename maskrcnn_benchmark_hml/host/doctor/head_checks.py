@@ -17,7 +17,7 @@ PREDICTORS = f"{_FOLDER}/roi_relation_predictors.py"
 _REGISTRY = "ROI_RELATION_PREDICTOR"
 _CHOICE = "cfg.MODEL.ROI_RELATION_HEAD.PREDICTOR"
 _OTHER_CHOICE = f"cfg.{BY_DATASET}.RELATION_PREDICTOR"
-#: Taken by name when the teacher is replayed; the proposals come first, whatever their name.
+#: What SGB's predictors are given beside the proposals, which come first.
 PREDICTOR_ARGUMENTS = ("rel_pair_idxs", "roi_features", "union_features")
 
 
@@ -60,7 +60,7 @@ def samplers(source: Source) -> Result:
 
 
 def union_features(source: Source) -> Result:
-    """The union feature extractor can be called again for the teacher."""
+    """How the union feature extractor is called; the teacher's head calls its own in the same way."""
     odd = []
     for node in ast.walk(_forward(source)):
         if isinstance(node, ast.Assign) and called_on_self(node.value, "union_feature_extractor"):
@@ -70,32 +70,28 @@ def union_features(source: Source) -> Result:
     if not odd:
         return FINE
     always = len(odd) == len(called_on_self(_forward(source), "union_feature_extractor"))
-    return PARTLY, (
+    return HANDLED, (
         f"self.union_feature_extractor is {'' if always else 'also '}called with further arguments (line "
-        f"{', '.join(sorted(odd, key=int))}); the teacher is replayed without them: leave what asks for them off"
+        f"{', '.join(sorted(odd, key=int))}); the teacher's head makes the same call"
     )
 
 
 def predictor_arguments(source: Source) -> Result:
-    """The predictors take the arguments with which the teacher is called."""
-    bad, moved, renamed, total = [], [], [], 0
+    """What the predictors are given; the teacher's is given the same by its head."""
+    other, moved, renamed = [], [], []
     for name, forward in predictors(source):
-        total += 1
         needed, optional = arguments(forward)
         if not set(PREDICTOR_ARGUMENTS) <= {*needed, *optional}:
-            bad.append(name)
+            other.append(name)
         elif needed[0] != "proposals":
             renamed.append(name)
         elif "rel_binarys" in optional:
             moved.append(name)
-    if bad:
-        return BREAKS if len(bad) == total else PARTLY, (
-            f"{some(bad)}: forward has no arguments {', '.join(PREDICTOR_ARGUMENTS)}, so its teacher cannot be "
-            "replayed; set HML.CR.WEIGHT 0"
-        )
+    if other:
+        return HANDLED, f"{some(other)}: other arguments than SGB's; the teacher's head gives them to its predictor"
     if renamed:
-        return HANDLED, f"the proposals have another name in {some(renamed)}; taken as the first"
-    return (HANDLED, "in another order; taken by name") if moved else FINE
+        return HANDLED, f"the proposals have another name in {some(renamed)}"
+    return (HANDLED, "in another order") if moved else FINE
 
 
 def predictor_output(source: Source) -> Result:

@@ -287,7 +287,7 @@ data convert-coco nowhere out                    | there is no folder or file no
 data convert-coco emptydir out                   | has neither train/_annotations.coco.json nor train.json
 data convert-coco emptydir vg                    | vg is not empty; choose another folder or add --force
 data convert-coco notes.txt out --test 2         | --test is 2.0; give a share from 0 to below 1
-data convert-coco notes.txt out                  | notes.txt is plain text, not a JSON file
+data convert-coco notes.txt out                  | notes.txt is not valid JSON at character 1
 data export-coco nowhere out                     | there is no dataset folder nowhere
 data export-coco vg emptydir/../vg               | is not empty; name another folder
 data convert-psg nowhere out                     | nowhere does not exist; correct the path

@@ -127,9 +127,10 @@ def per_image_lists(dataset, images: int) -> list[str]:
 
     A list of as many entries that means something else (names by class index, all images' splits) is known by name.
     """
-    kinds = (list, tuple, np.ndarray, torch.Tensor)
-    found = [name for name, column in vars(dataset).items()
-             if isinstance(column, kinds) and getattr(column, "ndim", 1) and len(column) == images]
+    lists = {name: column for name, column in vars(dataset).items() if isinstance(column, (list, tuple))}
+    arrays = {name: column for name, column in vars(dataset).items()
+              if isinstance(column, (np.ndarray, torch.Tensor)) and column.ndim}
+    found = [name for name, column in {**lists, **arrays}.items() if len(column) == images]
     return [name for name in found if name not in _NOT_PER_IMAGE and not name.startswith("ind_to_")]
 
 

@@ -49,6 +49,7 @@ RUN = {
         "HML.TREE.FILE outputs/own-tree.json HML.STAGES.ITERATIONS 3,6 SOLVER.IMS_PER_BATCH 2 "
         "OUTPUT_DIR outputs/own-hml",
         "hml report outputs/own-hml --per-predicate",
+        "hml draw outputs/own-hml",
     ],
     "a run and its reports": [
         "hml data make-mini-vg outputs/tiny --images 60",

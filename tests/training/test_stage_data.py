@@ -133,6 +133,12 @@ def test_the_largest_object_box_does_not_run_into_the_next_subject():
         assert data.stage_relations(rows, labels).tolist() == rows.tolist()
 
 
+def test_a_pair_is_reduced_by_its_own_labels_alone():
+    """Not by those of a pair that shares the subject or the object, or is the other way round."""
+    rows = np.array([[0, 2, 3], [1, 2, 1], [0, 1, 1], [2, 0, 1], [0, 2, 1], [0, 2, 4]])
+    assert data.stage_relations(rows, stage().label_mask(CLASSES)).tolist() == np.delete(rows, 4, 0).tolist()
+
+
 def test_images_without_relations_and_wrong_labels():
     labels = stage().label_mask(CLASSES)
     empty = np.zeros((0, 3), int)

@@ -154,6 +154,13 @@ def test_a_relation_found_at_rank_k_is_not_found_at_k():
         np.int32, np.int16, np.int32, np.uint8, np.int16]  # fmt: skip
 
 
+def test_merged_recall_counts_the_same_ranks():
+    matches = SplitMatches.collect("predcls", ("", "on", "of", "in"), [0], [image([1, 1, 2], [20, 49, 50])])
+    recall = merged_recall(matches, np.array([0, 1, 1, 3]))
+    assert recall.plain == recall.merged == {20: {1: 0}, 50: {1: 1}, 100: {1: 1}}
+    assert recall.overall == pytest.approx({20: 0, 50: 2 / 3, 100: 1})
+
+
 def test_seen_triplets_are_no_zero_shot_ones():
     found = image([1, 2], [0, 60])
     table = RecallTable(4, found.key[:1])

@@ -13,6 +13,7 @@ from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.method.clustering import cluster_predicates
 from maskrcnn_benchmark_hml.method.tree import PredicateTree
 from maskrcnn_benchmark_hml.method.tree_builders import VG_ACTIONS, build_clustered_tree, build_frequency_tree
+from maskrcnn_benchmark_hml.method.tree_file import read_overrides
 from maskrcnn_benchmark_hml.method.vectors import WordVectors, load_vectors
 from maskrcnn_benchmark_hml.resources import config_file
 
@@ -299,6 +300,21 @@ def test_a_cut_or_missing_file_is_named(tmp_path):
     path.write_text(path.read_text()[:200])
     with pytest.raises(HMLError, match="tree.json is cut short"):
         PredicateTree.load(path)
+
+
+def test_override_files(tmp_path):
+    path = tmp_path / "overrides.json"
+    with pytest.raises(HMLError, match="the override file .*overrides.json does not exist; correct the path"):
+        read_overrides(path)
+    path.write_text('{"sit on": {"layer": 1}, "ride": 1')
+    with pytest.raises(HMLError, match="the override file .*overrides.json"):
+        read_overrides(path)
+    for text in ("[]", '["on"]', "3", "null"):
+        path.write_text(text)
+        with pytest.raises(HMLError, match="must hold one object, predicate -> group or layer; rewrite it"):
+            read_overrides(path)
+    path.write_text('{"sit on": {"layer": 1}, "ride": 1}')
+    assert read_overrides(path) == {"sit on": {"layer": 1}, "ride": 1}
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------

@@ -58,6 +58,15 @@ def test_a_binary_file_cut_anywhere_in_its_rows_is_named(tmp_path, end):
             load_vectors(path)
 
 
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_an_empty_word_in_a_binary_file_is_no_cut(tmp_path, end):
+    rows = np.float32([[1, 2, 3], [4, 5, 6]])
+    for words in (["", "on"], ["on", ""]):
+        (tmp_path / "v.bin").write_bytes(binary(words, rows, end))
+        vectors = load_vectors(tmp_path / "v.bin")
+        assert len(vectors) == 2 and np.array_equal(vectors["on"], rows[words.index("on")])
+
+
 def test_vectors_whose_bytes_are_blanks_and_line_ends(tmp_path):
     path = tmp_path / "v.bin"
     rows = np.stack([np.float32([1, 2, 3]), BLANK_INSIDE, np.float32([4, 5, 6])])

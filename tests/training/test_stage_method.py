@@ -135,6 +135,15 @@ def test_vanished_gradients_are_named_while_it_trains(caplog):
     assert "SOLVER.GRAD_NORM_CLIP" in warned
 
 
+def test_half_of_the_tensors_may_be_silent(caplog, monkeypatch):
+    hml, _ = bad_steps_stage()
+    for silent, heard, warned in ((2, 4, False), (3, 5, True), (0, 0, False), (1, 1, True)):
+        caplog.clear()
+        monkeypatch.setattr(hml.tracker, "silent", lambda n=silent, of=heard: ([f"t{i}" for i in range(n)], of))
+        hml._warn_of_vanished_gradients(200)
+        assert ("gradients have vanished" in caplog.text) == warned
+
+
 def bad_steps_stage() -> tuple[StageMethod, nn.Module]:
     head = nn.Module()
     head.predictor = nn.Linear(3, 2, bias=False)

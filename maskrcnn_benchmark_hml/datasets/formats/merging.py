@@ -30,7 +30,7 @@ def merge_boxes(corners: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.
         and for each reason how many boxes were merged into another (a group counts under its highest reason).
     """
     reasons = np.triu(_reasons(corners, names), 1)
-    takes = reasons.any(1).tolist()  # most boxes take in none
+    takes = (reasons > 0).sum(1)  # most boxes take in none
     group = np.full(len(corners), -1, dtype=np.int64)
     made: list[np.ndarray] = []
     counts = {SAME: 0, INSIDE: 0, OVERLAP: 0}

@@ -29,19 +29,20 @@ def merge_boxes(corners: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.
         (n,) the row of the result that each box became; (m, 4) the resulting boxes;
         and for each reason how many boxes were merged into another (a group counts under its highest reason).
     """
-    reasons = _reasons(corners, names)
+    reasons = np.triu(_reasons(corners, names), 1)
+    takes = (reasons > 0).sum(1)  # most boxes take in none
     group = np.full(len(corners), -1, dtype=np.int64)
     made: list[np.ndarray] = []
     counts = {SAME: 0, INSIDE: 0, OVERLAP: 0}
     for i in range(len(corners)):
         if group[i] >= 0:
             continue
-        taken = np.flatnonzero((reasons[i] > 0) & (group < 0))
-        taken = taken[taken > i]
-        group[i] = group[taken] = len(made)
+        taken = np.flatnonzero((reasons[i] > 0) & (group < 0)) if takes[i] else ()
+        group[i] = len(made)
         if not len(taken):
             made.append(corners[i])
             continue
+        group[taken] = group[i]
         highest = int(reasons[i, taken].max())
         counts[highest] += len(taken)
         boxes = corners[[i, *taken]]

@@ -147,6 +147,7 @@ def test_a_tar_of_torch_0_1_is_read(tmp_path):
     assert files.load_torch(tmp_path / "f") == {"iteration": 3}
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
 def test_torchscript_is_refused(tmp_path):
     torch.jit.script(torch.nn.Identity()).save(tmp_path / "f.pt")
     with pytest.raises(Refused, match="names TorchScript code"):

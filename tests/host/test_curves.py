@@ -101,7 +101,7 @@ def test_a_run_without_hml(plain):
     assert not {"loss_cr", "loss_mr"} & lines[-2]["terms"].keys()
 
 
-@pytest.mark.parametrize("cut", [(signal.SIGKILL, 11), (signal.SIGTERM, 10)],
+@pytest.mark.parametrize("cut", [(signal.SIGKILL, 11), pytest.param((signal.SIGTERM, 10), marks=pytest.mark.slow)],
                          ids=lambda cut: f"{cut[0].name} after {cut[1]}")
 def test_a_resumed_run_has_the_lines_of_an_uninterrupted_one(whole, tiny_vg, tmp_path, cut):
     """SIGKILL leaves lines after the checkpoint; SIGTERM after step 10 comes before the validation of its iteration."""

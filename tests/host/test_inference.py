@@ -36,7 +36,8 @@ SHORT = ("SOLVER.MAX_ITER", "2", "SOLVER.TO_VAL", "False", "MODEL.ROI_HEADS.SCOR
 HML = ("HML.ENABLED", "True", "HML.STAGES.ITERATIONS", "(1,1)")
 #: Cell -> pictures in a batch of its test, further settings.
 FAST = {("motifs", "sgdet"): (1, ()), ("vctree", "predcls"): (3, HML), ("transformer", "sgcls"): (3, ())}
-CELLS = [pytest.param(p, t, marks=() if (p, t) in FAST else pytest.mark.slow) for p in PREDICTORS for t in TASKS]
+QUICK = (("motifs", "sgdet"), ("vctree", "predcls"))
+CELLS = [pytest.param(p, t, marks=() if (p, t) in QUICK else pytest.mark.slow) for p in PREDICTORS for t in TASKS]
 
 
 @pytest.fixture(scope="module")

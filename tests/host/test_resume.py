@@ -17,9 +17,10 @@ from .conftest import run_options
 
 #: (signal, optimizer step of the first process after which it is sent). Stage 1 has steps 1-6, stage 2 steps 7-14.
 CUTS = [
-    (signal.SIGKILL, 1), (signal.SIGTERM, 4), (signal.SIGKILL, 6), (signal.SIGTERM, 8), (signal.SIGKILL, 11),
+    (signal.SIGTERM, 4), (signal.SIGKILL, 6), (signal.SIGTERM, 8), (signal.SIGKILL, 11),
     *(pytest.param(number, step, marks=pytest.mark.slow) for number, step in (
-        (signal.SIGTERM, 2), (signal.SIGKILL, 4), (signal.SIGTERM, 6), (signal.SIGKILL, 7), (signal.SIGTERM, 13))),
+        (signal.SIGKILL, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 4), (signal.SIGTERM, 6), (signal.SIGKILL, 7),
+        (signal.SIGTERM, 13))),
 ]
 
 

@@ -199,7 +199,7 @@ for _ in range(2):  # the host executes the file again and again
     assert done.code == 0, done.err
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", [pytest.param("spawn", marks=pytest.mark.slow), "forkserver"])
 def test_workers_started_afresh_have_the_shims(fresh_python, checkout, method):
     (checkout / "maskrcnn_benchmark" / "data" / "toy.py").write_text(
         "import torch\n"

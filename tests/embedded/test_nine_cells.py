@@ -5,6 +5,7 @@ A run that was killed and resumed ends bit for bit where the whole run ends, and
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 
@@ -42,11 +43,10 @@ SMALL_HEAD = (
 #: Optimizer steps before the kill: HML's stages have steps 1-3 and 4-6, the plain run 1-4; checkpoints after two.
 HML = ("HML.ENABLED", "True", "HML.STAGES.ITERATIONS", "(3,3)", "SOLVER.VAL_PERIOD", "3"), (3, 6)
 PLAIN = ("SOLVER.MAX_ITER", "4", "SOLVER.VAL_PERIOD", "4"), (3,)
-FAST = {("motifs", "sgdet"), ("vctree", "sgdet"), ("transformer", "sgcls")}
+FAST = {("motifs", "sgdet", "plain"), ("vctree", "sgdet", "hml"), ("transformer", "sgcls", "hml")}
 CELLS = [
-    pytest.param(predictor, task, marks=() if (predictor, task) in FAST else pytest.mark.slow)
-    for predictor in PREDICTORS
-    for task in TASKS
+    pytest.param(*cell, marks=() if cell in FAST else pytest.mark.slow)
+    for cell in itertools.product(PREDICTORS, TASKS, ("plain", "hml"))
 ]
 
 
@@ -100,8 +100,7 @@ def call(data, detector, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("way", ["plain", "hml"])
-@pytest.mark.parametrize("predictor, task", CELLS)
+@pytest.mark.parametrize("predictor, task, way", CELLS)
 def test_cell(call, tmp_path, predictor, task, way):
     cell, (settings, cuts) = (predictor, task), {"plain": PLAIN, "hml": HML}[way]
     stages = {"plain": 0, "hml": 2}[way]
@@ -141,7 +140,7 @@ def test_mixed_precision(call, tmp_path, predictor, task):
     assert json.loads((out / INFERENCE).read_text()) == metrics
 
 
-@pytest.mark.parametrize("layers", [1, pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("layers", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3)), 4])
 def test_stages_of_other_trees(call, data, tmp_path, layers):
     cell, whole, cut = ("motifs", "predcls"), tmp_path / "whole", tmp_path / "cut"
     lengths = override_text(stage_lengths("equal", 8, stage_shares(layers, "paper")))

@@ -54,11 +54,17 @@ def inject(monkeypatch, prefix: str, value: float) -> None:
     monkeypatch.setattr(stage_driver.StageDriver, "_build_model", build)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.isa)])
-@pytest.mark.parametrize(
-    ("part", "value"), [("predictor.", math.inf), ("predictor.", math.nan), ("union_feature_extractor.", math.inf)]
-)
-def test_the_step_is_not_done(tiny_vg, tmp_path, monkeypatch, states, dtype, part, value):
+CASES = [
+    ("predictor.", math.inf, "float32"), ("predictor.", math.nan, "float32"),
+    pytest.param("union_feature_extractor.", math.inf, "float16", marks=pytest.mark.isa),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        ("union_feature_extractor.", math.inf, "float32"), ("predictor.", math.inf, "float16"),
+        ("predictor.", math.nan, "float16"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "value", "dtype"), CASES)
+def test_the_step_is_not_done(tiny_vg, tmp_path, monkeypatch, states, part, value, dtype):
     inject(monkeypatch, f"roi_heads.relation.{part}", value)
     words = ["HML.STAGES.ITERATIONS", f"1,{LAST}", "DTYPE", dtype, "SOLVER.TO_VAL", "False"]
     options = run_options(tiny_vg, tmp_path / "out", *words)

@@ -11,7 +11,7 @@ from ..errors import HMLError
 from .conventions import Boxes, convention_hint, convention_warnings
 from .counts import Report, count_vg
 from .layout import BOX_SCALE, H5_NAME, IMAGES_NAME, PHOTOS_NAME, TRAIN, Vocabulary
-from .pictures import NOT_TURNED, ORIENTATION_TAG, TURNED, locate_pictures, open_picture
+from .pictures import NOT_TURNED, TURNED, locate_pictures, open_picture, orientation
 from .reader import RawVG, load_raw, read_vocabulary, unsigned_arrays, unsigned_sentence
 from .stored_rows import corners_inside, rows_to_images
 
@@ -200,12 +200,12 @@ def _check_pictures(raw: RawVG, open_pictures: bool) -> list[str]:
         return turned
     for path, entry in zip(tqdm(paths, desc="opening pictures", unit="image", disable=None), raw.images):
         with open_picture(path) as picture:
-            size, orientation = picture.size, picture.getexif().get(ORIENTATION_TAG, 1)
-        turned += [path] if orientation in TURNED else []
+            size, turn = picture.size, orientation(picture)
+        turned += [path] if turn in TURNED else []
         if size != (entry["width"], entry["height"]):
             raise HMLError(
                 f"the picture {path} is {size[0]}x{size[1]}, but {IMAGES_NAME} says {entry['width']}x{entry['height']}"
-                + (f"; its EXIF orientation is {orientation}, {NOT_TURNED}" if orientation in TURNED else "")
+                + (f"; its EXIF orientation is {turn}, {NOT_TURNED}" if turn in TURNED else "")
             )
     counted = f"{len(turned)} picture(s) have an EXIF orientation that turns or mirrors them"
     return [f"{counted} ({turned[0]}), {NOT_TURNED}"] if turned else []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,9 @@ from ..files import why_unreadable
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings of pictures that are read, in small letters; of two pictures of one image the first in this order counts."""
 
-
-ORIENTATION_TAG = 0x0112
-TURNED = frozenset(range(2, 9))
-"""Values of a picture's EXIF orientation that mean: mirrored or turned."""
+_ORIENTATION_TAG = 0x0112
+TURNED, SIDEWAYS = frozenset(range(2, 9)), frozenset(range(5, 9))
+"""Values of a picture's EXIF orientation that mean: mirrored or turned; and of these, width and height exchanged."""
 NOT_TURNED = (
     "which annotation tools apply and the benchmarks do not; if the boxes were drawn on the turned picture,"
     " save it turned and without that tag"
@@ -111,6 +111,42 @@ def _eight_bits(picture: Image.Image, path: str | Path) -> Image.Image:
     if picture.mode in ("I", "F"):
         raise HMLError(f"the picture {path} has 32 bits a pixel, whose range is not known; save it with 8 bits")
     return picture
+
+
+def orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read, as viewers show such a picture."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1  # getexif would decode the whole picture to look behind it
+    try:
+        value = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except (SyntaxError, ValueError, OSError, struct.error):
+        return 1
+    return value if value in TURNED else 1
+
+
+def walk_once(folder: str | Path) -> Iterator[tuple[str, list[str], list[str], bool]]:
+    """``os.walk`` in sorted order, through links to folders too; nothing below a folder is visited twice.
+
+    Yields:
+        A folder, the names of its folders (to be cleared by whoever does not want them) and of its files, and whether
+        it was visited before, by another way; then both lists are empty.
+
+    Raises:
+        HMLError: a folder cannot be read.
+    """
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise HMLError(f"the folder {error.filename} cannot be read ({error.strerror}); correct its permissions")
+
+    for base, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(base)
+        again = real in seen
+        seen.add(real)
+        if again:
+            folders.clear()
+        folders.sort()
+        yield base, folders, [] if again else sorted(files), again
 
 
 def open_picture(path: str | Path, load: bool = True) -> Image.Image:

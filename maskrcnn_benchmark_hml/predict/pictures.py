@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from ..datasets.pictures import ENDINGS, ORIENTATION_TAG, TURNED, open_picture
+from ..datasets.pictures import ENDINGS, SIDEWAYS, TURNED, open_picture, orientation, walk_once
 from ..errors import HMLError
 
 RECORD = "hml_predict.json"
 """The file that marks a folder of results of ``hml predict``; no picture is looked for there."""
 _SEQUENCES = ("GIF", "WEBP", "PNG", "TIFF")
-_QUARTER_TURNS = (5, 6, 7, 8)
-_METHODS = Image.Transpose
-#: EXIF orientation -> what displays such a picture upright.
-_TURNS = {2: _METHODS.FLIP_LEFT_RIGHT, 3: _METHODS.ROTATE_180, 4: _METHODS.FLIP_TOP_BOTTOM, 5: _METHODS.TRANSPOSE,
-          6: _METHODS.ROTATE_270, 7: _METHODS.TRANSVERSE, 8: _METHODS.ROTATE_90}
 
 
 @dataclass(frozen=True)
@@ -92,20 +86,12 @@ def find_pictures(given: Iterable[str | Path]) -> Found:
 
 def _files(folder: Path, left_out: list[str]) -> Iterator[Path]:
     """All files below a folder, sorted; links to folders are followed, each folder is visited once."""
-    seen: set[str] = set()
-
-    def refuse(error: OSError) -> None:
-        raise HMLError(f"the folder {error.filename} cannot be read ({error.strerror}); correct its permissions")
-
-    for base, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(base)
-        if real in seen or RECORD in files:
+    for base, folders, files, again in walk_once(folder):
+        if again or RECORD in files:
             folders.clear()
-            left_out.append(f"{base} ({'visited already' if real in seen else 'results of hml predict'})")
-            continue
-        seen.add(real)
-        folders.sort()
-        yield from (Path(base, name) for name in sorted(files))
+            left_out.append(f"{base} ({'visited already' if again else 'results of hml predict'})")
+        else:
+            yield from (Path(base, name) for name in files)
 
 
 def displayed_size(path: Path) -> tuple[int, int]:
@@ -116,7 +102,7 @@ def displayed_size(path: Path) -> tuple[int, int]:
     """
     with open_picture(path, load=False) as picture:
         width, height = picture.size
-        return (height, width) if _orientation(picture) in _QUARTER_TURNS else (width, height)
+        return (height, width) if orientation(picture) in SIDEWAYS else (width, height)
 
 
 def stored_size(path: Path) -> tuple[int, int]:
@@ -136,20 +122,8 @@ def open_photo(path: Path) -> Photo:
         frames = getattr(picture, "n_frames", 1) if picture.format in _SEQUENCES else 1
         if frames > 1:
             note = f"{path} holds {frames} pictures; the first is used"
-        turn = _TURNS.get(_orientation(picture))
-        image = _rgb(picture if turn is None else picture.transpose(turn))
+        image = _rgb(ImageOps.exif_transpose(picture) if orientation(picture) in TURNED else picture)
         return Photo(image.copy() if image is picture else image, note)
-
-
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
-    if picture.format == "PNG" and "exif" not in picture.info:
-        return 1  # getexif would decode the whole picture to look behind it
-    try:
-        value = picture.getexif().get(ORIENTATION_TAG, 1)
-    except (SyntaxError, ValueError, OSError, struct.error):  # a damaged tag: viewers show such a picture unturned
-        return 1
-    return value if value in TURNED else 1
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -253,6 +253,15 @@ def test_the_background_is_no_name_of_the_vocabulary():
         Vocabulary(("cat",), ("__background__", "on"))
 
 
+def test_a_damaged_exif_turns_nothing(small, monkeypatch):
+    """Older versions of PIL raise a SyntaxError for it."""
+    def refuse(self):
+        raise SyntaxError("not a TIFF file")
+
+    monkeypatch.setattr(Image.Image, "getexif", refuse)
+    assert "EXIF" not in " ".join(check_vg(small, open_pictures=True).warnings)
+
+
 def with_orientation(path, size, value):
     exif = Image.Exif()
     exif[0x0112] = value

@@ -9,10 +9,7 @@ from pathlib import Path, PurePosixPath
 from PIL import ImageOps
 
 from ...errors import HMLError
-from ..pictures import ENDINGS, ORIENTATION_TAG, TURNED, open_picture
-
-_SIDEWAYS = frozenset(range(5, 9))
-"""Values of the EXIF orientation that swap width and height."""
+from ..pictures import ENDINGS, SIDEWAYS, TURNED, open_picture, orientation, walk_once
 
 
 class PhotoFolder:
@@ -72,13 +69,8 @@ def _plain(name: str) -> str:
 
 def _pictures(folder: Path) -> list[str]:
     """Paths of all pictures below a folder, relative to it; links to folders are followed once."""
-    found, seen = [], set()
-    for above, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(above)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
+    found = []
+    for above, _, files, _ in walk_once(folder):
         inside = Path(os.path.relpath(above, folder)).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
         found += [f"{prefix}{name}" for name in files if os.path.splitext(name)[1].lower() in ENDINGS]
@@ -98,9 +90,9 @@ def measure_photo(path: Path, stated: tuple[int, int] | None, turned: bool) -> t
         HMLError: the picture cannot be read, or has another size than the annotation says.
     """
     with open_picture(path, load=False) as picture:
-        size, orientation = picture.size, picture.getexif().get(ORIENTATION_TAG, 1)
-    shown = size[::-1] if orientation in _SIDEWAYS else size
-    turn = orientation in TURNED and (turned if stated is None or size == shown else stated == shown)
+        size, way = picture.size, orientation(picture)
+    shown = size[::-1] if way in SIDEWAYS else size
+    turn = way in TURNED and (turned if stated is None or size == shown else stated == shown)
     measured = shown if turn else size
     if stated is not None and measured != stated:
         exchanged = ", the same with width and height exchanged" if measured == stated[::-1] else ""

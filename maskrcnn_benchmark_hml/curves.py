@@ -34,16 +34,16 @@ def log_period(iterations: int) -> int:
 
 
 def read_curves(path: str | Path) -> list[Line]:
-    """The lines of a ``metrics.jsonl``. One that a killed process left torn, or that is none of its kind, is left out.
+    """The lines of a ``metrics.jsonl``; see :func:`whole_lines`."""
+    return whole_lines(path)[0]
+
+
+def whole_lines(path: str | Path) -> tuple[list[Line], int]:
+    """The lines of a ``metrics.jsonl``, and how many were left out: torn by a killed process, or none of its kind.
 
     Raises:
         HMLError: the file cannot be read.
     """
-    return _read(path)[0]
-
-
-def _read(path: str | Path) -> tuple[list[Line], int]:
-    """The lines, and how many were left out."""
     try:
         texts = Path(path).read_bytes().split(b"\n")
     except OSError as error:
@@ -80,7 +80,7 @@ class CurveFile:
         self._file = LineFile(path, _WHAT)
 
     def _keep(self, path: Path, done: int, validates: bool) -> None:
-        lines, torn = _read(path)
+        lines, torn = whole_lines(path)
         before = [line for line in lines if _place(line) < (self.stage, done)]
         at = [line for line in lines if done and _place(line) == (self.stage, done)]
         self.newest = [line for line in at if not (validates and "validation" in line)]

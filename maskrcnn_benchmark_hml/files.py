@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASIDE", "aside_of", "check_place", "content_digest", "cut_short", "damaged_entry", "describe_format",
-    "file_digest", "formats", "load_pickle", "load_torch", "one_at_a_time", "open_h5", "put_in_place", "read_json",
-    "remove_left_over", "sampled_digest", "save_torch", "tensor_bytes", "why_unreadable", "why_unwritable",
-    "write_error", "write_json", "write_text", "written_aside",
+    "file_digest", "formats", "load_pickle", "load_torch", "naming", "one_at_a_time", "open_h5", "put_in_place",
+    "read_json", "remove_left_over", "sampled_digest", "save_torch", "tensor_bytes", "why_unreadable",
+    "why_unwritable", "write_error", "write_json", "write_text", "written_aside",
 ]
 
 ASIDE = ".part"
@@ -273,6 +273,15 @@ def read_json(path: str | Path) -> Any:
         raise HMLError(why_unreadable(path, error, "a JSON file")) from error
 
 
+@contextmanager
+def naming(path: str | Path, what: str) -> Iterator[None]:
+    """A write that fails within is an HMLError that names ``path`` and says what it is."""
+    try:
+        yield
+    except OSError as error:
+        raise HMLError(why_unwritable(Path(path), what, error)) from error
+
+
 class LineFile:
     """A text file that grows by lines. Each is written at once, so only a process that is killed leaves part of one.
 
@@ -286,20 +295,14 @@ class LineFile:
 
     def __init__(self, path: Path, what: str = "file") -> None:
         self.path, self.what = path, what
-        with self._in_a_sentence():
+        with naming(path, what):
             self._file = open(path, "ab", buffering=0)
 
     def write(self, text: str) -> None:
         """Append text that ends a line."""
-        with self._in_a_sentence():
+        with naming(self.path, self.what):
             self._file.write(text.encode())
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
-
-    @contextmanager
-    def _in_a_sentence(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise HMLError(why_unwritable(self.path, self.what, error)) from error

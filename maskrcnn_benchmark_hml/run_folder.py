@@ -19,6 +19,7 @@ METRICS, METRICS_CSV, RESULT_DICT, MATCHES = "metrics.json", "metrics.csv", "res
 PREDICTIONS = "eval_results.pytorch"
 LABELS, PICTURES, CONFIG = "labels.json", "visual_info.json", "config.yml"
 ZERO_SHOT = "zero_shot.json"
+STATISTICS = "_statistics.cache"  # the end of the name, after the training sets
 # The first and last are old names, kept so that folders of earlier versions stay valid.
 RUN_RECORD, RUN_LOG, RUN_LOCK = "cell.json", "console.log", "cell.lock"
 TRAINING_LOCK, STATUS = "run.lock", "status.json"
@@ -34,7 +35,7 @@ FILES = {
     "log.txt": "the log",
     CURVES: "training curves of all stages: losses, learning rate, time, memory, validation",
     f"{EVENTS}/stage<k>/...": "the same for TensorBoard (HML.TENSORBOARD True)",
-    "<dataset>_statistics.cache": "predicate frequencies of the training images; counted again if these change",
+    f"<dataset>{STATISTICS}": "predicate frequencies of the training images; counted again if these change",
     CONFIG: "the whole configuration",
     LABELS: "class names (bundled benchmark and SGB)",
     f"inference/<dataset>/{METRICS}": "every metric (bundled benchmark)",

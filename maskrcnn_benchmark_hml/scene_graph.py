@@ -13,6 +13,8 @@ from typing import Any
 from .errors import HMLError
 
 FORMAT, VERSION = "hml scene graph", 1
+#: Tasks as the benchmarks write them in results -> as people do.
+TASK_TITLES = {"predcls": "PredCls", "sgcls": "SGCls", "sgdet": "SGDet"}
 
 
 @dataclass(frozen=True)

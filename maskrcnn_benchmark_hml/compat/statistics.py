@@ -16,11 +16,11 @@ import torch.distributed as dist
 
 from ..errors import HMLError
 from ..files import cut_short, describe_format, formats, load_torch, why_unreadable, written_aside
+from ..run_folder import STATISTICS
 
 logger = logging.getLogger("maskrcnn_benchmark_hml.compat")
 
-_SUFFIX = "_statistics.cache"
-CACHES = "*" + _SUFFIX
+CACHES = "*" + STATISTICS
 #: Beside the statistics: the annotation files that they were counted in. The bundled benchmark has the same key.
 _SOURCES = "sources"
 
@@ -96,7 +96,7 @@ def _sources(cache: Path, cfg: Any) -> list[list[Any]]:
         return []
     imports = importlib.import_module("maskrcnn_benchmark.utils.imports")
     catalog = imports.import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).DatasetCatalog
-    stem, together = cache.name[: -len(_SUFFIX)], tuple(getattr(getattr(cfg, "DATASETS", None), "TRAIN", ()))
+    stem, together = cache.name[: -len(STATISTICS)], tuple(getattr(getattr(cfg, "DATASETS", None), "TRAIN", ()))
     try:
         args = [catalog.get(name, cfg)["args"] for name in (together if "".join(together) == stem else (stem,))]
     except (RuntimeError, KeyError, AssertionError):  # this catalog has no such dataset: this run does not read it

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import HMLError
-from ..file_faults import why_unwritable
+from ..files import naming
 from ..run_folder import EVENTS
+
+_WHAT = "folder of event files"
 
 
 def check_package(cfg: Any) -> None:
@@ -40,7 +40,7 @@ class EventFiles:
 
     def __init__(self, run: Path, stage: int, done: int) -> None:
         self.folder = run / EVENTS / f"stage{stage}"
-        with self._in_a_sentence():
+        with naming(self.folder, _WHAT):
             self._writer = _writer_class()(str(self.folder), purge_step=done)
 
     def add(self, line: dict[str, Any]) -> None:
@@ -49,18 +49,12 @@ class EventFiles:
         scalars.update({f"train/{name}": value for name, value in line.get("terms", {}).items()})
         if validation := line.get("validation"):
             scalars[f"validation/{validation['metric']}"] = validation["value"]
-        with self._in_a_sentence():
+        with naming(self.folder, _WHAT):
             for name, value in scalars.items():
                 if value is not None:
                     self._writer.add_scalar(name, value, line["iteration"])
             self._writer.flush()  # a run that is killed and resumed has all points
 
     def close(self) -> None:
+        """Close the files."""
         self._writer.close()
-
-    @contextmanager
-    def _in_a_sentence(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise HMLError(why_unwritable(self.folder, "folder of event files", error)) from error

@@ -20,7 +20,7 @@ from ..errors import HMLError
 from ..files import load_torch, read_json
 from ..merge import merge_file
 from ..resources import embedded_root
-from ..run_folder import FINAL, RunFolder, newest_checkpoint, status_file
+from ..run_folder import CONFIG, FINAL, LABELS, STATISTICS, RunFolder, newest_checkpoint, status_file
 from ..run_status import run_status
 from ..yaml_file import read_config
 from . import hook_points, settings
@@ -28,8 +28,6 @@ from .launch import enter
 from .locate import Benchmark, locate
 
 _log = logging.getLogger("maskrcnn_benchmark.hml")
-_CONFIG = "config.yml"
-_CACHES = "*_statistics.cache"
 #: Settings that the bundled benchmark alone has, as sections and name.
 _BUNDLED = (("SOLVER", "SEED"), ("MODEL", "PARTIAL_LOAD"))
 
@@ -92,9 +90,9 @@ def read_run(run: str | Path, sgb: str | None = None, device: str | None = None)
 def _settings_of(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
         raise HMLError(f"there is no folder {folder}; give the OUTPUT_DIR of a finished run")
-    if not (folder / _CONFIG).is_file():
-        raise HMLError(f"{folder} has no {_CONFIG}, so it is not the OUTPUT_DIR of a run; give that of a finished run")
-    return read_config(folder / _CONFIG)
+    if not (folder / CONFIG).is_file():
+        raise HMLError(f"{folder} has no {CONFIG}, so it is not the OUTPUT_DIR of a run; give that of a finished run")
+    return read_config(folder / CONFIG)
 
 
 def _checkpoint_of(folder: Path) -> Path:
@@ -136,7 +134,7 @@ def _merged(folder: Path, benchmark: Benchmark) -> CfgNode:
     cfg.defrost()
     add_hml_config(cfg)
     try:
-        merge_file(cfg, str(folder / _CONFIG))
+        merge_file(cfg, str(folder / CONFIG))
     except HMLError as error:
         remedy = "use the version that trained it" if benchmark.embedded else "name the right checkout with --sgb DIR"
         raise HMLError(
@@ -174,10 +172,10 @@ def _task_of(folder: Path, cfg: CfgNode) -> str:
 
 
 def _statistics_of(folder: Path, cfg: CfgNode) -> Mapping[str, Any]:
-    caches = sorted(folder.glob(_CACHES))
-    named = [path for path in caches if path.name == "".join(settings.training_sets(cfg)) + _CACHES[1:]]
+    caches = sorted(folder.glob("*" + STATISTICS))
+    named = [path for path in caches if path.name == "".join(settings.training_sets(cfg)) + STATISTICS]
     if not caches or (len(caches) > 1 and not named):
-        raise HMLError(f"{folder} has no {''.join(settings.training_sets(cfg))}{_CACHES[1:]}, which holds the names of "
+        raise HMLError(f"{folder} has no {''.join(settings.training_sets(cfg))}{STATISTICS}, which holds the names of "
                        "the classes; copy it from where the run was trained")
     path = (named or caches)[0]
     try:
@@ -207,7 +205,7 @@ def _check_counts(folder: Path, cfg: CfgNode, statistics: Mapping[str, Any]) -> 
 
 
 def _check_labels(folder: Path, objects: Sequence[str]) -> None:
-    path = folder / "labels.json"
+    path = folder / LABELS
     if not path.is_file():
         return
     try:

@@ -70,10 +70,14 @@ def class_indices(names: Sequence[str], vocabulary: Sequence[str]) -> list[int]:
     index = {name: number for number, name in enumerate(vocabulary) if number}
     for name in names:
         if name not in index:
-            near = difflib.get_close_matches(str(name), list(index), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(list(index)[:5])}, ..."
-            raise HMLError(f"the run knows no object class {str(name)!r}; {hint}")
+            raise HMLError(f"the run knows no object class {str(name)!r}; {nearest_class(str(name), list(index))}")
     return [index[name] for name in names]
+
+
+def nearest_class(name: str, names: Sequence[str]) -> str:
+    """What to say of a class name that is not among ``names`` (without the background)."""
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"its classes are {', '.join(names[:5])} ..."
 
 
 def as_target(boxes: Tensor, classes: Sequence[int], size: tuple[int, int]) -> Any:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import HMLError
+from ..resources import embedded_root
 
 #: Names that the training script must hold as globals; HML replaces them for the length of one stage.
 SCRIPT_NAMES = (
@@ -29,8 +30,6 @@ OPTIONAL_NAMES = {
     "amp": "the gradient scaler's state is not saved",
     "reduce_loss_dict": "metrics.jsonl has no losses",
 }
-#: The folder of the bundled benchmark.
-EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 #: A script's own check of the settings, which the bundled scripts have: called before a run's folder is begun.
 OWN_CHECK = "check_settings"
 #: Settings that name a part of the model, and the host's registry of these parts.
@@ -243,7 +242,7 @@ def asserts_attributes(predictor: str) -> bool:
 def validation_metric() -> str:
     """What a relation model's validation returns: R@100 in SGB, which forks change; "result" where it is not plain."""
     module = importlib.import_module("maskrcnn_benchmark.data.datasets.evaluation.vg.vg_eval")
-    if EMBEDDED in Path(module.__file__ or "").resolve().parents:
+    if embedded_root() in Path(module.__file__ or "").resolve().parents:
         return "R@100"
     returned = re.search(r"return float\(np\.mean\(result_dict\[mode \+ ['\"](\w+)['\"]\]\[100\]",
                          inspect.getsource(module))  # fmt: skip

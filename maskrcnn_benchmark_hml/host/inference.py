@@ -27,7 +27,7 @@ from ..compat.amp import amp
 from ..compat.checkpoint_file import weight_names
 from ..errors import HMLError
 from ..finite import check_scores, check_weights
-from ..scene_graph import SceneGraph
+from ..scene_graph import TASK_TITLES, SceneGraph
 from . import hook_points, settings
 from .as_scene_graph import as_scene_graph
 from .finished_run import FinishedRun, read_run
@@ -140,7 +140,7 @@ class TrainedModel:
         width, height = picture.size
         if given is None:
             if self.needs_boxes:
-                raise HMLError(f"the run is {_TITLES[self.task]}, which predicts on given boxes, and a picture of "
+                raise HMLError(f"the run is {TASK_TITLES[self.task]}, which predicts on given boxes, and a picture of "
                                f"{width} x {height} pixels has none; give boxes (--boxes FILE)")
             return as_target(torch.tensor([[0.0, 0.0, width, height]]), [0], picture.size)
         if not self.needs_boxes:
@@ -168,9 +168,6 @@ class TrainedModel:
                            "(INPUT.MAX_SIZE_TEST) its shorter side vanishes; cut it to a wider part")
 
 
-_TITLES = {"predcls": "PredCls", "sgcls": "SGCls", "sgdet": "SGDet"}
-
-
 def open_run(run: str | Path, sgb: str | None = None, device: str | None = None) -> TrainedModel:
     """The model of a finished run, trained by the bundled benchmark, SGB or a fork, with or without HML.
 
@@ -187,7 +184,11 @@ def open_run(run: str | Path, sgb: str | None = None, device: str | None = None)
         HMLError: the run is not finished or not of that benchmark, a file of it is missing or damaged, or its weights
             are not those of its settings.
     """
-    found = read_run(run, sgb, device)
+    return open_model(read_run(run, sgb, device))
+
+
+def open_model(found: FinishedRun) -> TrainedModel:
+    """The model of a run that is read already; raises as :func:`open_run` does."""
     with contextlib.redirect_stdout(sys.stderr), _counted(found.statistics):  # SGB prints
         model = _imported("modeling.detector").build_detection_model(found.cfg)
     _load(found, model)

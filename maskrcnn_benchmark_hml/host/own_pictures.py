@@ -10,8 +10,8 @@ from yacs.config import CfgNode
 from ..datasets.own_pictures import WITHOUT_BOXES, own_pictures
 from ..datasets.pictures import ENDINGS
 from ..errors import HMLError
-from ..file_faults import why_unwritable
-from ..files import check_place
+from ..files import check_place, naming
+from ..run_folder import STATISTICS
 from .values import value
 
 BUNDLED_SETTING = "SAVE_PREDICTIONS"
@@ -40,13 +40,11 @@ def check_own_pictures(cfg: CfgNode) -> None:
     if not folder:
         raise HMLError("DETECTED_SGG_DIR is empty; name the folder for the scene graphs of your pictures")
     check_place(folder, "DETECTED_SGG_DIR")
-    try:
+    with naming(folder, "folder DETECTED_SGG_DIR"):
         os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise HMLError(why_unwritable(folder, "folder DETECTED_SGG_DIR", error)) from error
 
 
 def counted_before(cfg: CfgNode, training: list[str], roidb_file: str) -> bool:
     """Whether a test on own pictures needs no annotations: they are not there, and the run's statistics cache is."""
-    cache = Path(cfg["OUTPUT_DIR"] or ".", "".join(training) + "_statistics.cache")
+    cache = Path(cfg["OUTPUT_DIR"] or ".", "".join(training) + STATISTICS)
     return not os.path.exists(roidb_file) and cache.is_file()

@@ -17,7 +17,7 @@ from ..errors import HMLError
 from ..files import write_json, written_aside
 from ..method.memory import StageMemory
 from ..method.tree import PredicateTree
-from ..run_folder import RunFolder, newest_checkpoint, run_above
+from ..run_folder import STATISTICS, RunFolder, newest_checkpoint, run_above
 from ..training.checkpoint import (
     changed_on_purpose,
     check_provenance,
@@ -154,7 +154,7 @@ def _read_data(cfg: CfgNode) -> tuple[Mapping[str, Any], Any, str, bytes, dict[s
 
     All of it writes into OUTPUT_DIR, so it gets a folder of our own: a refused run leaves nothing behind.
     """
-    name = "".join(host_settings.training_sets(cfg)) + "_statistics.cache"
+    name = "".join(host_settings.training_sets(cfg)) + STATISTICS
     with aside(cfg) as own:
         cached = Path(cfg.OUTPUT_DIR) / name
         if cached.is_file():

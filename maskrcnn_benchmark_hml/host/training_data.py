@@ -27,6 +27,7 @@ _log = logging.getLogger("maskrcnn_benchmark.hml")
 #: ``split_mask`` has an entry for each image of all splits; the others are made again below.
 _NOT_PER_IMAGE = ("split_mask", "idx_list", "id_to_img_map")
 
+
 @contextlib.contextmanager
 def aside(cfg: CfgNode, *options) -> Iterator[CfgNode]:
     """The config with an OUTPUT_DIR of our own, gone afterwards: building loaders writes into that folder."""

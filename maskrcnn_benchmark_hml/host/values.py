@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import HMLError
-from ..run_folder import CURVES, FINAL, LAST_CHECKPOINT
+from ..run_folder import CONFIG, CURVES, FINAL, LABELS, LAST_CHECKPOINT
 from . import hook_points
 from . import settings as host_settings
 
@@ -29,7 +29,7 @@ _CHOICES = {
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
 }
 #: Files that a run writes into OUTPUT_DIR under a fixed name.
-_WRITTEN = ("log.txt", CURVES, "config.yml", "labels.json", LAST_CHECKPOINT, f"{FINAL}.pth", "hml/settings.json",
+_WRITTEN = ("log.txt", CURVES, CONFIG, LABELS, LAST_CHECKPOINT, f"{FINAL}.pth", "hml/settings.json",
             "hml/tree.json", "hml/stages.json")
 _FOLDERS = ("hml", "inference", "hml_val")
 

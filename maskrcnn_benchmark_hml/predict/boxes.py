@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import HMLError
+from ..host.given_boxes import nearest_class
 from .pictures import Picture
 
 TOLERANCE = 1.0
@@ -158,9 +158,7 @@ def _class_name(box: StatedBox, names: Sequence[str], run: str) -> str:
         raise HMLError(f"{box.said} has no class, which PredCls needs; add \"name\" (SGCls does without)")
     if box.name in names[1:]:
         return box.name
-    near = difflib.get_close_matches(box.name.lower(), names[1:], n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]!r}?" if near else f"its classes are {', '.join(names[1:6])} ..."
-    raise HMLError(f"{box.said} is a {box.name!r}, which {run} does not know; {hint}")
+    raise HMLError(f"{box.said} is a {box.name!r}, which {run} does not know; {nearest_class(box.name, names[1:])}")
 
 
 def given_boxes(stated: Sequence[StatedBox], labels: tuple[str, ...] | None, width: int, height: int) -> GivenBoxes:

@@ -173,5 +173,3 @@ def source_of(picture: Picture, boxes: GivenBoxes | None) -> dict[str, Any]:
         digest = hashlib.sha256(boxes.boxes.tobytes() + json.dumps(boxes.labels).encode()).hexdigest()[:16]
     return {"path": os.path.realpath(picture.path), "bytes": status.st_size, "modified": status.st_mtime_ns,
             "boxes": digest}  # fmt: skip
-
-

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ..errors import HMLError
 from ..files import content_digest
 from ..machine import usable_cores
-from ..scene_graph import SceneGraph
+from ..scene_graph import TASK_TITLES, SceneGraph
 from .batches import Job, Model, Outcome, in_order, outcomes
 from .box_files import read_boxes
 from .boxes import GivenBoxes, check_places, class_names, given_boxes, match
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 TOP, BATCH, MOST_THREADS = 100, 4, 4
 """Relations of a picture and pictures of a batch, unless others are given; most threads that open pictures."""
-TITLES = {"predcls": "PredCls", "sgcls": "SGCls", "sgdet": "SGDet"}
 
 LOG = "maskrcnn_benchmark.hml.pictures"
 _log = logging.getLogger(LOG)
@@ -183,7 +182,7 @@ def predict(
         HMLError: the run, the boxes or an option is wrong; there is no picture; ``out`` is of another run.
     """
     from ..host.finished_run import read_run
-    from ..host.inference import open_run
+    from ..host.inference import open_model
 
     if top < 1 or batch < 1:
         given = f"(--top {top}, --batch {batch})"
@@ -197,7 +196,7 @@ def predict(
         work.notes += stated.notes
         _take_boxes(work, stated.pictures, stated.said, trained)
     folder = None if out is None else ResultFolder(out, trained.folder, _bound(trained, top))
-    return Predictions(work, lambda: open_run(run, sgb, device), top, batch, folder, drawer)
+    return Predictions(work, lambda: open_model(trained), top, batch, folder, drawer)
 
 
 def _bound(trained: FinishedRun, top: int) -> dict[str, Any]:
@@ -206,7 +205,7 @@ def _bound(trained: FinishedRun, top: int) -> dict[str, Any]:
 
 
 def _check_boxes_wanted(trained: FinishedRun, given: bool) -> None:
-    title = TITLES[trained.task]
+    title = TASK_TITLES[trained.task]
     if given and trained.task == "sgdet":
         raise HMLError(f"the run {trained.folder} is {title}, which finds the boxes itself; leave --boxes out")
     if not given and trained.task != "sgdet":

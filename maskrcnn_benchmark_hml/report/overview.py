@@ -8,12 +8,13 @@ from typing import Any
 from ..errors import HMLError
 from ..metrics.matching import KS
 from ..metrics.summary import METRICS, metric_rows
+from ..scene_graph import TASK_TITLES
 from .importance import run_facts
 from .runs import TASKS, Run
 from .tables import format_table, layer_recall, percent
 
 CSV_COLUMNS = ("run", "task", "metric", "k", "layer", "predicate", "value")
-TASK_NAMES = {"predcls": "PredCls", "sgcls": "SGCls", "sgdet": "SGDet", "detection": "detection"}
+TASK_NAMES = {**TASK_TITLES, "detection": "detection"}
 _DETECTION = ("mAP@0.5", "mAP")
 
 

@@ -12,7 +12,7 @@ from ..method.tree import BACKGROUND, PredicateTree
 from ..method.tree_file import read_json
 from ..metrics.choices import TASKS
 from ..metrics.summary import absent_metrics, metrics
-from ..run_folder import LABELS, METRICS, RESULT_DICT, ZERO_SHOT, results_above
+from ..run_folder import LABELS, METRICS, RESULT_DICT, STATISTICS, ZERO_SHOT, results_above
 
 _RESULTS = (METRICS, RESULT_DICT)
 _ZERO_SHOT_METRICS = ("zR", "ng-zR")
@@ -264,7 +264,7 @@ def _in_statistics(folder: Path, key: str) -> tuple[str, ...] | None:
     from .stored import load_stored
 
     for above in list(folder.absolute().parents)[:3]:  # Python 3.9 takes no slice of them
-        for cache in sorted(above.glob("*_statistics.cache")):
+        for cache in sorted(above.glob("*" + STATISTICS)):
             content = load_stored(cache)
             if isinstance(content, dict) and key in content:
                 return tuple(content[key])

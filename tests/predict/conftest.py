@@ -62,11 +62,12 @@ def host(monkeypatch, tmp_path):
             raise HMLError(f"there is no folder {run}")
         return SimpleNamespace(folder=state.run, task=state.model.task, object_names=OBJECTS, checkpoint=checkpoint)
 
-    def open_run(run, sgb=None, device=None):
+    def open_model(found):
+        assert found.folder == state.run
         state.opened += 1
         return state.model
 
-    for name, function in (("finished_run", read_run), ("inference", open_run)):
+    for name, function in (("finished_run", read_run), ("inference", open_model)):
         module = ModuleType(name)
         setattr(module, function.__name__, function)
         monkeypatch.setitem(sys.modules, f"maskrcnn_benchmark_hml.host.{name}", module)

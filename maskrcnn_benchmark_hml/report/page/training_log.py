@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import HMLError
-from ...file_faults import why_unreadable
+from ...curves import Line, whole_lines
 from ...run_folder import CURVES
 
 #: Points of a curve that the page keeps for each stage; more of them are averaged in groups.
@@ -60,12 +58,9 @@ def read_log(root: Path) -> TrainingLog | None:
     path = root / CURVES
     if not path.is_file():
         return None
-    try:
-        texts = [text for text in path.read_bytes().splitlines() if text.strip()]
-    except OSError as error:
-        raise HMLError(why_unreadable(path, error, "the training log of a run")) from error
+    lines, damaged = whole_lines(path)
     made = _Curves()
-    damaged = sum(not made.take(text) for text in texts)
+    damaged += sum(not made.take(line) for line in lines)
     iterations = dict(sorted(made.iterations.items()))
     return TrainingLog(made.stages, iterations, made.training, tuple(made.terms), made.validation, damaged)
 
@@ -80,11 +75,10 @@ class _Curves:
         self.iterations: dict[int, int] = {}
         self.stages = 1
 
-    def take(self, text: bytes) -> bool:
-        """Whether the line is whole; one that is not changes nothing."""
+    def take(self, line: Line) -> bool:
+        """Whether the line's values are numbers; one with others changes nothing."""
+        stage, iteration, stages = line["stage"], line["iteration"], line["stages"]
         try:
-            line = json.loads(text)
-            stage, iteration, stages = int(line["stage"]), int(line["iteration"]), int(line["stages"])
             curves, values = self.training, self._values(line)
             if "validation" in line:
                 curves, values = self.validation, {str(line["validation"]["metric"]): line["validation"]["value"]}

@@ -19,6 +19,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark_hml.datasets.own_pictures import WITHOUT_BOXES
 from maskrcnn_benchmark_hml.errors import HMLError
 from maskrcnn_benchmark_hml.files import load_torch, save_torch, write_json
+from maskrcnn_benchmark_hml.run_folder import STATISTICS
 
 from . import datasets as D
 from .collate_batch import BatchCollator
@@ -51,7 +52,7 @@ def get_dataset_statistics(cfg: CfgNode) -> dict[str, Any]:
     entry = _catalog(cfg).get(name, cfg)
     args = entry["args"]
     sources = [_identity(args[key]) for key in ("roidb_file", "dict_file") if key in args]
-    cache = Path(cfg.OUTPUT_DIR) / f"{name}_statistics.cache"
+    cache = Path(cfg.OUTPUT_DIR) / f"{name}{STATISTICS}"
     absent = not os.path.isfile(args["roidb_file"]) if "roidb_file" in args else False
     result = _read_cache(cache, None if absent else sources)
     if result is not None:

@@ -65,7 +65,7 @@ COMMANDS = (
             _CONTINUES),
     Command("tree", "build, print or draw a predicate tree", "commands.tree:add_tree_parser"),
     Command("data", "check, make or convert a dataset folder", "commands.data:add_data_parser"),
-    Command("report", "print the metrics of finished runs, Mean@K, merged recall", "commands.report:add_report_parser"),
+    Command("report", "metrics of finished runs as tables or as one page", "commands.report:add_report_parser"),
     Command("predict", "predict the scene graphs of your own pictures", "commands.predict:add_predict_parser",
             _CONTINUES),
     Command("draw", "draw the scene graphs of test pictures, runs side by side", "commands.draw:add_draw_parser"),
